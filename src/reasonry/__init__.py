@@ -1,0 +1,1 @@
+"""Reasonry: better answers for less compute."""

@@ -1,0 +1,1 @@
+"""Many attempts, judged, priced, with error bars."""

@@ -1,0 +1,1 @@
+"""Where text comes from: one readable decoder and its engine, OpenAI-compatible endpoints, the shipped pocket models."""

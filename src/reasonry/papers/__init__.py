@@ -1,0 +1,1 @@
+"""One file per paper: the experiment, its arms, its claims. Composition only."""
