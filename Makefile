@@ -1,0 +1,67 @@
+# Two commands for newcomers, each doing all its own set-up from a fresh clone:
+#   make demo   compare several methods on the shipped model, and write a report
+#   make test   lint, types, import directions, generated tables, tests
+# They need Python 3.11 or newer with venv, and nothing else.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test docs tables readme bench clean
+SHELL := /bin/bash
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+demo: .venv/.core
+	$(BIN)/reasonry compare --lm pocket --task pocket --out runs/demo --resume \
+		--solver single --solver 'self-consistency?n=5' --solver 'best-of-n?n=5' --solver delethink --budget 96 --budget 192 --budget 384
+
+test: .venv/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python tools/tables.py --check
+	$(BIN)/python -m pytest
+
+# For maintainers.
+
+docs: .venv/.docs
+	$(BIN)/python tools/tables.py
+	$(BIN)/mkdocs build --strict
+
+tables: .venv/.core
+	$(BIN)/python tools/tables.py
+
+readme: .venv/.core
+	$(BIN)/python tools/readme.py
+
+bench: .venv/.test
+	$(BIN)/python tools/bench.py
+
+clean:
+	rm -rf .venv runs site dist
+
+# Set-up: one environment, one stamp per set of extras; repeated only when the pins or the project file change.
+
+.venv/bin/python:
+	@python=; for p in python3.11 python3 python3.12 python3.13 python3.14; do \
+		$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { python=$$p; break; }; done; \
+	if [ -z "$$python" ]; then echo "Reasonry needs Python 3.11 or newer with venv; install it (for example: python3.11 and python3.11-venv) and try again" >&2; exit 1; fi; \
+	echo "Making .venv with $$($$python --version)"; $$python -m venv .venv
+
+.venv/.core: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing reasonry (once; torch is the large part)"
+	$(PIP) --editable .
+	@touch $@
+
+.venv/.test: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing reasonry with what its tests use (once; some minutes)"
+	$(PIP) --editable '.[test]'
+	@$(PIP) --editable '.[gym]' || echo "Note: reasoning-gym did not install (one of its parts needs a C compiler); its tests will be skipped"
+	@touch $@
+
+.venv/.docs: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[docs]'
+	@touch $@
