@@ -1,0 +1,143 @@
+"""State tracking: a small program over registers is run a number of times, and every change is written down.
+
+The question `a=3 b=7. loop 4: a+=4 b+=a. give a b` does not grow with the number of loops; only the working does. Two styles of working:
+*restate* opens each loop with the whole register file, *delta* writes only what changes:
+
+    [2] a=7 b=0        [2]
+    a=1 b=1            a=1 b=1
+
+Invariant: every operation is a bijection of the register file (factors are coprime with the modulus, no register is added to itself),
+so nothing is ever forgotten and an early mistake shows at the end.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Sequence
+
+from reasonry.core import Message, Problem, UserError
+from reasonry.tasks.skills.skill import Draft, Skill, answer
+
+NAMES = "abcdefgh"
+ITEMS = 36
+"""Most register values in a restating demonstration that is used for training: what keeps it under about 170 tokens."""
+_HEADER = re.compile(r"^\[\d+\](.*)$", re.MULTILINE)
+_ITEM = re.compile(r"\[\d+\]|\b[a-h]=\d+")
+_VALUE = re.compile(r"\b([a-h])=\d+")
+
+
+def step(state: dict[str, int], op: str, modulus: int) -> str:
+    """Runs one operation (`a+=4`, `a*=3`, `a+=b`) on `state` in place and names the register it changed."""
+    target, sign, right = op[0], op[1], op[3:]
+    operand = state[right] if right in state else int(right)
+    state[target] = (state[target] + operand if sign == "+" else state[target] * operand) % modulus
+    return target
+
+
+def show(state: dict[str, int]) -> str:
+    """The register file as text: `a=1 b=4`."""
+    return " ".join(f"{name}={value}" for name, value in state.items())
+
+
+def run(start: dict[str, int], ops: Sequence[str], loops: int, modulus: int, restate: bool) -> tuple[str, str]:
+    """The working of a program in one of the two styles, and the final register file."""
+    state, written = dict(start), []
+    for loop in range(1, loops + 1):
+        written.append(f"[{loop}] {show(state)}" if restate else f"[{loop}]")
+        changed = []
+        for op in ops:
+            target = step(state, op, modulus)
+            changed.append(f"{target}={state[target]}")
+        written.append(" ".join(changed))
+    return "\n".join(written), show(state)
+
+
+def restates(text: str) -> float:
+    """The share of loop headers in a working that restate every register the text mentions; 0 where there is no header."""
+    names = set(_VALUE.findall(text))
+    headers = [set(_VALUE.findall(rest)) for rest in _HEADER.findall(text)]
+    return sum(h == names for h in headers) / len(headers) if headers and names else 0.0
+
+
+def cut(working: str, names: Sequence[str], rng: random.Random) -> str:
+    """The tail of a working from a random later item on, as a document cut at a context boundary would be.
+
+    The tail shows a value of every register (in restate style: it holds a whole restated header). A working without such a tail comes
+    back whole.
+    """
+    starts = [m.start() for m in _ITEM.finditer(working)][1:]
+    if restates(working) == 1.0:
+        latest = max(m.start() for m in _HEADER.finditer(working))
+        starts = [s for s in starts if s <= latest]
+    else:
+        starts = [s for s in starts if set(_VALUE.findall(working[s:])) == set(names)]
+    return working[rng.choice(starts) :] if starts else working
+
+
+def unknowable(text: str) -> int:
+    """How many leading characters of an assistant's text follow from nothing the reader has seen: those a trainer should not score.
+
+    0 for a whole working; for a cut one, up to where every register of the final answer has been shown.
+    """
+    if text.startswith("[1]"):
+        return 0
+    body, _, final = text.partition("\n####")
+    missing = set(_VALUE.findall(final))
+    for found in _VALUE.finditer(body):
+        missing.discard(found[1])
+        if not missing:
+            return found.end()
+    return len(body)
+
+
+def registers(
+    registers: int = 2, loops: int | None = None, ops: int | None = None, modulus: int = 10, restate: float = 0.3, cut_share: float = 0.25
+) -> Skill:
+    """Programs of `ops` operations (without it, 1–4) over `registers` registers, run `loops` times (without it, 1–8).
+
+    Without `loops`, programs are those of the training text: 2–16 operations in all, and short enough to restate. `restate` is the share
+    of demonstrations in restating style, `cut_share` the share whose working starts in the middle. Raises UserError for a value out of range.
+    """
+    for field, value, low, high in (
+        ("registers", registers, 2, len(NAMES)), ("loops", loops or 1, 1, 10_000), ("ops", ops or 1, 1, 16), ("modulus", modulus, 2, 1000),
+    ):  # fmt: skip
+        if not low <= value <= high:
+            raise UserError(f"registers: {field} is {value} but must be {low} to {high}")
+    names = NAMES[:registers]
+    factors = [c for c in range(2, 10) if math.gcd(c, modulus) == 1]
+
+    def draw_op(rng: random.Random) -> str:
+        target = rng.choice(names)
+        kind = rng.choice(("add", "add", "copy", "copy", "times"))
+        if kind == "times" and factors:
+            return f"{target}*={rng.choice(factors)}"
+        if kind == "copy":
+            return f"{target}+={rng.choice(names.replace(target, ''))}"
+        return f"{target}+={rng.randint(1, min(9, modulus - 1))}"
+
+    def shape(rng: random.Random) -> tuple[int, int]:
+        while True:
+            length, times = ops or rng.randint(1, 4), loops or rng.randint(1, 8)
+            if loops or ((ops or 2 <= length * times <= 16) and (times == 1 or times * (registers + length) <= ITEMS)):
+                return length, times
+
+    def draw(rng: random.Random) -> Draft:
+        length, times = shape(rng)
+        start = {name: rng.randrange(modulus) for name in names}
+        program = [draw_op(rng) for _ in range(length)]
+        mod = "" if modulus == 10 else f"mod {modulus}. "
+        text = f"{mod}{show(start)}. loop {times}: {' '.join(program)}. give {' '.join(names)}"
+        meta = {"start": start, "ops": program, "loops": times, "modulus": modulus, "registers": registers, "steps": length * times}
+        return Draft(text, text, run(start, program, times, modulus, restate=False)[1], meta)
+
+    def work(problem: Problem, rng: random.Random) -> tuple[Message, ...]:
+        meta = problem.meta
+        style = rng.random() < restate
+        working, final = run(meta["start"], meta["ops"], meta["loops"], meta["modulus"], style)
+        if rng.random() < cut_share:
+            working = cut(working, names, rng)
+        return answer(working, final)
+
+    return Skill("registers", draw, work)
