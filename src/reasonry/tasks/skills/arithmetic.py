@@ -32,6 +32,7 @@ class Atom:
     operand: int
 
     def __call__(self, value: int) -> int:
+        """The value after this step."""
         if self.op == "+":
             return value + self.operand
         return value - self.operand if self.op == "-" else value * self.operand
@@ -76,6 +77,11 @@ def chain(steps: int, rng: random.Random) -> tuple[int, list[Atom]]:
     return start, atoms
 
 
+def chain_key(start: int, atoms: Sequence[Atom]) -> str:
+    """What decides the split of a chain, alike in every skill that shows one: a test chain is in no skill's training text."""
+    return " ".join([str(start), *(f"{a.op}{a.operand}" for a in atoms)])
+
+
 def question(start: int, atoms: Sequence[Atom], rng: random.Random) -> str:
     """A chain as a question, in one of a few phrasings."""
     opening, words, between, closing = rng.choice(_PHRASINGS)
@@ -96,7 +102,7 @@ def arithmetic(steps: int | None = None) -> Skill:
         start, atoms = chain(steps or rng.randint(1, 3), rng)
         pairs = [[a.op, a.operand] for a in atoms]
         meta = {"start": start, "atoms": pairs, "steps": len(atoms)}
-        return Draft(f"{start} {pairs}", question(start, atoms, rng), str(result(start, atoms)), meta)
+        return Draft(chain_key(start, atoms), question(start, atoms, rng), str(result(start, atoms)), meta)
 
     def work(problem: Problem, rng: random.Random) -> tuple[Message, ...]:
         return answer("\n".join(lines(*atoms_of(problem))), problem.answer)

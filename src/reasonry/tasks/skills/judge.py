@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from reasonry.core import Message, Problem, UserError
-from reasonry.tasks.skills.arithmetic import Atom, chain, question
+from reasonry.tasks.skills.arithmetic import Atom, chain, chain_key, question
 from reasonry.tasks.skills.revise import near
 from reasonry.tasks.skills.skill import Draft, Skill, answer
 
@@ -26,13 +26,11 @@ def judge(steps: int | None = None) -> Skill:
                 checked.append(_checked(i, atom, value, claimed))
             value = claimed
         asked = "is it right or wrong?"
-        if len(atoms) == 1:
-            text = f"{shown[0]}. {asked}"
-        else:
-            text = "\n".join([question(start, atoms, rng), "solution:", *shown, asked])
+        whole = "\n".join([question(start, atoms, rng), "solution:", *shown, asked])
+        text = f"{shown[0]}. {asked}" if len(atoms) == 1 else whole
         final = "right" if broken is None else "wrong"
         meta = {"steps": len(atoms), "wrong_line": None if broken is None else broken + 1, "working": "\n".join(checked)}
-        return Draft(" ".join(shown), text, final, meta)
+        return Draft(chain_key(start, atoms), text, final, meta)
 
     def work(problem: Problem, rng: random.Random) -> tuple[Message, ...]:
         return answer(problem.meta["working"], problem.answer)

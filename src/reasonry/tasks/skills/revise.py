@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from reasonry.core import Message, Problem, UserError
-from reasonry.tasks.skills.arithmetic import atoms_of, chain, lines, question, result
+from reasonry.tasks.skills.arithmetic import atoms_of, chain, chain_key, lines, question, result
 from reasonry.tasks.skills.skill import Draft, Skill, answer
 
 
@@ -34,7 +34,7 @@ def revise(steps: int | None = None, peers: int | None = None) -> Skill:
         asked.append(rng.choice(("what is right?", "answer again.")))
         pairs = [[a.op, a.operand] for a in atoms]
         meta = {"start": start, "atoms": pairs, "steps": len(atoms), "mine": mine, "peers": said}
-        return Draft(f"{start} {pairs}", "\n".join(asked), str(right), meta)
+        return Draft(chain_key(start, atoms), "\n".join(asked), str(right), meta)
 
     def work(problem: Problem, rng: random.Random) -> tuple[Message, ...]:
         agreeing = [str(i) for i, value in enumerate(problem.meta["peers"], 1) if str(value) == problem.answer]

@@ -21,7 +21,7 @@ _TRIES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A problem before it has an id. `key` is its content without its phrasing: what decides its split."""
+    """A problem before it has an id. `key` is its content without its phrasing and without the skill's name: what decides its split."""
 
     key: str
     prompt: str | tuple[Message, ...]
@@ -52,7 +52,7 @@ class Skill:
             raise UserError(f"split: {split!r} is not a split of {self.name}; use one of {', '.join(SPLITS)}")
         for _ in range(_TRIES):
             draft = self.draw(rng)
-            if split_of(f"{self.name}: {draft.key}") == split:
+            if split_of(draft.key) == split:
                 return self._problem(draft)
         raise UserError(f"{self.name}: no problem of split {split!r} was found; its options leave too few problems, widen them")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from reasonry.core import Message, Problem, Verdict
 from reasonry.tasks import judges
-from reasonry.tasks.skills.arithmetic import chain, result
+from reasonry.tasks.skills.arithmetic import chain, chain_key, result
 from reasonry.tasks.skills.skill import Draft, Skill, answer
 
 _ONES = (
@@ -68,7 +68,7 @@ def style() -> Skill:
         chosen = rng.choice(tuple(STYLES))
         line = atoms[0].line(start)
         text = f"what is {line.split('=')[0]}? answer {chosen}."
-        return Draft(text, text, str(result(start, atoms)), {"steps": 1, "style": chosen, "working": line})
+        return Draft(chain_key(start, atoms), text, str(result(start, atoms)), {"steps": 1, "style": chosen, "working": line})
 
     def work(problem: Problem, rng: random.Random) -> tuple[Message, ...]:
         written = STYLES[problem.meta["style"]](int(problem.answer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from reasonry.core import Message, Problem, UserError
-from reasonry.tasks.skills.arithmetic import Atom, atoms_of, lines, next_atom, result
+from reasonry.tasks.skills.arithmetic import Atom, atoms_of, chain_key, lines, next_atom, result
 from reasonry.tasks.skills.skill import Draft, Skill, answer
 from reasonry.tasks.skills.words import NAMES, PLACES, THINGS
 
@@ -35,7 +35,7 @@ def word(steps: int | None = None) -> Skill:
         asked = rng.choice((f"how many {thing} does {who} have now?", f"how many {thing} has {who}?"))
         pairs = [[a.op, a.operand] for a in atoms]
         meta = {"start": start, "atoms": pairs, "steps": len(atoms), "thing": thing}
-        return Draft(f"{start} {pairs}", " ".join([*told, asked]), str(result(start, atoms)), meta)
+        return Draft(chain_key(start, atoms), " ".join([*told, asked]), str(result(start, atoms)), meta)
 
     def work(problem: Problem, rng: random.Random) -> tuple[Message, ...]:
         return answer("\n".join(lines(*atoms_of(problem))), problem.answer)
