@@ -15,8 +15,8 @@ from reasonry.tasks.skills.registers import registers
 
 MIXTURE: tuple[tuple[float, Skill], ...] = (
     (0.20, SKILLS["arithmetic"]()),
-    (0.19, registers(registers=2)),
-    *((0.01, registers(registers=r)) for r in range(3, 9)),
+    (0.19, registers(registers=2, long_share=0.3)),
+    *((0.01, registers(registers=r, long_share=0.3)) for r in range(3, 9)),
     (0.06, SKILLS["recall"]()),
     (0.10, SKILLS["word"]()),
     (0.08, SKILLS["calc"]()),

@@ -8,6 +8,9 @@ The question `a=3 b=7. loop 4: a+=4 b+=a. give a b` does not grow with the numbe
 
 Invariant: every operation is a bijection of the register file (factors are coprime with the modulus, no register is added to itself),
 so nothing is ever forgotten and an early mistake shows at the end.
+
+Long programs (9–64 loops) enter the training text only as the tails of their workings, so that a model learns to count on from any loop
+while every document it reads stays short: what generalises past the trained length must do so from the text of a state, not by position.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from reasonry.tasks.skills.skill import Draft, Skill, answer
 NAMES = "abcdefgh"
 ITEMS = 36
 """Most register values in a restating demonstration that is used for training: what keeps it under about 170 tokens."""
+LONG = (9, 64)
+"""Loops of a long program."""
 _HEADER = re.compile(r"^\[\d+\](.*)$", re.MULTILINE)
 _ITEM = re.compile(r"\[\d+\]|\b[a-h]=\d+")
 _VALUE = re.compile(r"\b([a-h])=\d+")
@@ -61,13 +66,14 @@ def restates(text: str) -> float:
     return sum(h == names for h in headers) / len(headers) if headers and names else 0.0
 
 
-def cut(working: str, names: Sequence[str], rng: random.Random) -> str:
+def cut(working: str, names: Sequence[str], rng: random.Random, most: int | None = None) -> str:
     """The tail of a working from a random later item on, as a document cut at a context boundary would be.
 
-    The tail shows a value of every register (in restate style: it holds a whole restated header). A working without such a tail comes
-    back whole.
+    The tail has at most `most` items (headers and values; `None`: any number) and shows a value of every register (in restate style: it
+    holds a whole restated header). A working without such a tail comes back whole.
     """
     starts = [m.start() for m in _ITEM.finditer(working)][1:]
+    starts = starts if most is None else starts[-most:]
     if restates(working) == 1.0:
         latest = max(m.start() for m in _HEADER.finditer(working))
         starts = [s for s in starts if s <= latest]
@@ -93,12 +99,19 @@ def unknowable(text: str) -> int:
 
 
 def registers(
-    registers: int = 2, loops: int | None = None, ops: int | None = None, modulus: int = 10, restate: float = 0.3, cut_share: float = 0.25
+    registers: int = 2,
+    loops: int | None = None,
+    ops: int | None = None,
+    modulus: int = 10,
+    restate: float = 0.3,
+    cut_share: float = 0.25,
+    long_share: float = 0.0,
 ) -> Skill:
     """Programs of `ops` operations (without it, 1–4) over `registers` registers, run `loops` times (without it, 1–8).
 
     Without `loops`, programs are those of the training text: 2–16 operations in all, and short enough to restate. `restate` is the share
-    of demonstrations in restating style, `cut_share` the share whose working starts in the middle. Raises UserError for a value out of range.
+    of demonstrations in restating style, `cut_share` the share whose working starts in the middle. `long_share` of the programs run
+    9–64 loops and change every register in each; their demonstrations always start near the end. Raises UserError for a value out of range.
     """
     for field, value, low, high in (
         ("registers", registers, 2, len(NAMES)), ("loops", loops or 1, 1, 10_000), ("ops", ops or 1, 1, 16), ("modulus", modulus, 2, 1000),
@@ -123,20 +136,31 @@ def registers(
             if loops or ((ops or 2 <= length * times <= 16) and (times == 1 or times * (registers + length) <= ITEMS)):
                 return length, times
 
+    def long_program(rng: random.Random) -> list[str]:
+        while True:
+            program = [draw_op(rng) for _ in range(ops or rng.randint(registers, max(registers, 4)))]
+            if {op[0] for op in program} == set(names):
+                return program
+
     def draw(rng: random.Random) -> Draft:
-        length, times = shape(rng)
         start = {name: rng.randrange(modulus) for name in names}
-        program = [draw_op(rng) for _ in range(length)]
+        if loops is None and rng.random() < long_share:
+            program, times = long_program(rng), rng.randint(*LONG)
+        else:
+            length, times = shape(rng)
+            program = [draw_op(rng) for _ in range(length)]
         mod = "" if modulus == 10 else f"mod {modulus}. "
         text = f"{mod}{show(start)}. loop {times}: {' '.join(program)}. give {' '.join(names)}"
-        meta = {"start": start, "ops": program, "loops": times, "modulus": modulus, "registers": registers, "steps": length * times}
+        meta = {"start": start, "ops": program, "loops": times, "modulus": modulus, "registers": registers, "steps": len(program) * times}
         return Draft(text, text, run(start, program, times, modulus, restate=False)[1], meta)
 
     def work(problem: Problem, rng: random.Random) -> tuple[Message, ...]:
         meta = problem.meta
         style = rng.random() < restate
         working, final = run(meta["start"], meta["ops"], meta["loops"], meta["modulus"], style)
-        if rng.random() < cut_share:
+        if loops is None and meta["loops"] >= LONG[0]:
+            working = cut(working, names, rng, most=ITEMS)
+        elif rng.random() < cut_share:
             working = cut(working, names, rng)
         return answer(working, final)
 
