@@ -1,0 +1,1 @@
+"""From a model to a better model: supervised training and the making of the pocket models."""

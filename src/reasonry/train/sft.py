@@ -1,0 +1,151 @@
+"""Supervised training on token ids: examples with a mask, batches without waste, one loop.
+
+Invariants. Only masked-in tokens carry loss, each scored on exactly the ids the engine would show it. Rows of a batch never see one
+another. The order of the data is a function of the seed alone, so a resumed run sees what an unkilled one would have seen.
+
+Letters: B rows, T tokens of the longest row, N masked-in tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reasonry.core import Ids, Message
+from reasonry.lm.decoder import Decoder
+from reasonry.lm.tokenizer import Tokenizer
+from reasonry.nn.attention import causal
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training row: token ids and which of them are to be predicted."""
+
+    ids: Ids
+    mask: tuple[bool, ...]
+    """Same length as `ids`; the first is never true (nothing predicts it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows padded on the right; causal attention never reaches the padding."""
+
+    ids: Tensor
+    """[B, T] int64."""
+    mask: Tensor
+    """[B, T] bool."""
+
+
+def chat_example(tokenizer: Tokenizer, messages: tuple[Message, ...]) -> Example:
+    """A chat as one row: every assistant message and the token that ends it are predicted, nothing else is.
+
+    Each turn's context is encoded as the engine will see it (rendered with the assistant's turn opened), the turn's own text by itself.
+    """
+    ids: list[int] = []
+    mask: list[bool] = []
+    for i, message in enumerate(messages):
+        if message.role == "assistant":
+            context = tokenizer.encode(tokenizer.render(messages[:i], add_generation_prompt=True))
+            if list(context[: len(ids)]) != ids:
+                raise ValueError(f"chat_example: the template renders turn {i} over a context that does not extend the turn before it")
+            turn = (*tokenizer.encode(message.content), min(tokenizer.eos_ids))
+            mask += [False] * (len(context) - len(ids)) + [True] * len(turn)
+            ids = [*context, *turn]
+    return Example(tuple(ids), tuple(mask))
+
+
+def batches(examples: Iterable[Example], tokens: int, pool: int, generator: torch.Generator) -> Iterator[Batch]:
+    """Batches of at most `tokens` padded tokens, rows of like length together.
+
+    `pool` examples are sorted by length, cut, and the cuts shuffled with `generator`; so padding is small and order is random.
+    """
+    source = iter(examples)
+    while chunk := sorted(islice(source, pool), key=lambda e: len(e.ids)):
+        cuts: list[list[Example]] = [[]]
+        for example in chunk:
+            if cuts[-1] and len(example.ids) * (len(cuts[-1]) + 1) > tokens:
+                cuts.append([])
+            cuts[-1].append(example)
+        for k in torch.randperm(len(cuts), generator=generator).tolist():
+            yield collate(cuts[k])
+
+
+def collate(rows: list[Example]) -> Batch:
+    """Rows to right-padded tensors."""
+    width = max(len(r.ids) for r in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.int64)
+    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    for b, row in enumerate(rows):
+        ids[b, : len(row.ids)] = torch.tensor(row.ids)
+        mask[b, : len(row.mask)] = torch.tensor(row.mask)
+    return Batch(ids, mask)
+
+
+def nll(decoder: Decoder, batch: Batch) -> Tensor:
+    """Negative log-likelihood of each masked-in token, [N]; logits are computed for those positions only."""
+    positions = torch.arange(batch.ids.shape[1], device=batch.ids.device).expand_as(batch.ids)
+    hidden = decoder(batch.ids, positions, causal()).last
+    wanted = batch.mask[:, 1:]
+    return F.cross_entropy(decoder.logits(hidden[:, :-1][wanted]).float(), batch.ids[:, 1:][wanted], reduction="none")
+
+
+def warm_then_cosine(step: int, warmup: int, total: int, floor: float = 0.02) -> float:
+    """Learning-rate factor: linear to 1 over `warmup` steps, then half a cosine down to `floor` at `total`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = min((step - warmup) / max(total - warmup, 1), 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def adamw(decoder: Decoder, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW with β = (0.9, 0.95); decay on matrices only."""
+    matrices = [p for p in decoder.parameters() if p.ndim >= 2]
+    vectors = [p for p in decoder.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the loop tells after every step."""
+
+    step: int
+    loss: float
+    """Mean over the step's masked-in tokens, in nats."""
+    grad_norm: float
+    tokens: int
+    """Tokens processed so far, prompts included."""
+
+
+def fit(
+    decoder: Decoder,
+    optimizer: torch.optim.Optimizer,
+    stream: Iterator[Batch],
+    lr_at: Callable[[int], float],
+    steps: range,
+    tokens: int = 0,
+    clip: float = 1.0,
+) -> Iterator[Progress]:
+    """One optimiser step per batch of `stream`, yielding after each; gradients are clipped to norm `clip`.
+
+    The caller owns the loop: it saves, logs, shows and stops. `tokens` is where the count begins when a run is resumed.
+    """
+    decoder.train()
+    for step in steps:
+        batch = next(stream)
+        for group in optimizer.param_groups:
+            group["lr"] = lr_at(step)
+        loss = nll(decoder, batch).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(decoder.parameters(), clip)
+        optimizer.step()
+        tokens += batch.ids.numel()
+        yield Progress(step, float(loss.detach()), float(grad_norm), tokens)
+    decoder.eval()
