@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from blocks import ROOT
-
 from reasonry.core.run import environment, write_whole
 
 BENCHMARKS = ROOT / "benchmarks"

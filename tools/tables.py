@@ -18,8 +18,8 @@ from typing import Any
 
 import click
 import msgspec
-from blocks import ROOT, Maker, fenced, fill, table
 
+from blocks import ROOT, Maker, fenced, fill, table
 from reasonry.core import Evidence, Paper, Result
 from reasonry.papers import PAPERS
 
