@@ -1,1 +1,11 @@
-"""Many attempts, judged, priced, with error bars."""
+"""Many attempts, judged, priced, with error bars: `evaluate` one solver or `compare` several at matched budgets.
+
+Read `attempts` (how they are run and logged), `report` (what they add up to), then `html` (how it is shown)."""
+
+from reasonry.evaluate.attempts import Progress, Record, Snapshot, compare, evaluate, seed_of, silent
+from reasonry.evaluate.report import CSV_COLUMNS, Arm, AtK, Outcome, Pair, Report, build_report
+
+__all__ = [
+    "CSV_COLUMNS", "Arm", "AtK", "Outcome", "Pair", "Progress", "Record", "Report", "Snapshot", "build_report", "compare", "evaluate",
+    "seed_of", "silent",
+]  # fmt: skip

@@ -203,7 +203,7 @@ def _bootstrap_mean(values: NDArray[np.float64], level: float, draws: int, seed:
 
 
 def _widen(estimate: Estimate, values: NDArray[np.float64], bounds: tuple[float, float], level: float) -> Estimate:
-    """Equal values give an interval of width zero, which would claim certainty; Wilson's upper end for 0 events in n becomes its half-width."""
+    """Equal values give an interval of width zero, which would claim certainty: its half-width becomes Wilson's upper end for 0 of n."""
     if np.ptp(values) > 0:
         return estimate
     half = wilson(0, estimate.n, level).high
