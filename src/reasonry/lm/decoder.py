@@ -173,8 +173,7 @@ class Decoder(nn.Module):
     def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """cos and sin [B, T, 1, K] of positions [B, T] under this checkpoint's θ and scaling."""
         c = self.config
-        inverse, factor = c.rope_scaling.frequencies(c.rope_theta, c.head_dim, c.max_position)
-        return rotation(positions, inverse.to(positions.device), factor, dtype)
+        return rotation(positions, c.rope_scaling, c.rope_theta, c.head_dim, dtype)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:

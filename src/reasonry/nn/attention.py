@@ -24,13 +24,17 @@ class Site(NamedTuple):
 class Attend(Protocol):
     """(site, x [B, T, D] the block's normalised input, q [B, T, Hq, K], k and v [B, T, Hkv, K], rotated) -> [B, T, Hq, K]."""
 
-    def __call__(self, site: Site, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor: ...
+    def __call__(self, site: Site, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attends."""
+        ...
 
 
 class EditKV(Protocol):
     """Changes keys and values before rotation: (site, k [B, T, Hkv, K], v) -> (k, v). Thought embeddings are one."""
 
-    def __call__(self, site: Site, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, site: Site, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Edits."""
+        ...
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:

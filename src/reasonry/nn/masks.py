@@ -39,7 +39,10 @@ def packed(groups: Tensor) -> Tensor:
 
 
 def two_stage(groups: Tensor, prompt: int, summary: int) -> Tensor:
-    """Paths see the prompt and themselves, the summary sees everything, all causally: [B, T] -> [B, T, T] (ParaThinker, arXiv 2509.04475, eq. 6)."""
+    """Paths see the prompt and themselves, the summary sees everything, all causally: [B, T] -> [B, T, T].
+
+    ParaThinker's attention (arXiv 2509.04475, eq. 6).
+    """
     sees = same_group(groups) | (groups == prompt)[:, None, :] | (groups == summary)[:, :, None]
     return causal(groups.shape[1], groups.device) & sees & not_padding(groups)
 
