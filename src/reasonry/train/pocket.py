@@ -71,8 +71,8 @@ def _shape(width: int, layers: int, heads: int, ffn: int) -> DecoderConfig:
 
 
 PLANS = {
-    "pocket-1m": Plan(_shape(128, 4, 4, 384), tokens=8_000_000),
-    "pocket": Plan(_shape(192, 10, 6, 512), tokens=10_000_000),
+    "pocket-1m": Plan(_shape(128, 4, 4, 384), tokens=7_000_000),
+    "pocket": Plan(_shape(192, 10, 6, 512), tokens=9_000_000),
 }
 
 
