@@ -15,7 +15,7 @@ help:
 
 demo: .venv/.core
 	$(BIN)/reasonry compare --lm pocket --task pocket --out runs/demo --resume \
-		--solver single --solver 'self-consistency?n=5' --solver 'best-of-n?n=5' --solver delethink --budget 96 --budget 192 --budget 384
+		--solver single --solver 'self-consistency?k=5' --solver 'best-of-n?n=5' --solver delethink --budget 96 --budget 192 --budget 384
 
 test: .venv/.test
 	$(BIN)/ruff check

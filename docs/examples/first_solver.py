@@ -48,7 +48,7 @@ class UntilTwoAgree:
 async def main(folder: Path) -> None:
     """Compares it with voting over eight answers: the same problems, seeds and budgets."""
     lm, task = load_lm("pocket-1m"), load_task("arithmetic")
-    solvers = [build_solver("self-consistency?n=8", lm, task), UntilTwoAgree(lm, task)]
+    solvers = [build_solver("self-consistency?k=8", lm, task), UntilTwoAgree(lm, task)]
     run = open_run(folder, {"example": "first solver"}, resume=False)
     problems = task.problems("test", n=20, seed=0)
     report = await compare(solvers, task, problems, [Budget(completion_tokens=400)], run)
