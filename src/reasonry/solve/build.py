@@ -1,0 +1,128 @@
+"""Solvers by name: `delethink?C=64&m=32` becomes a `Delethink`. What the command line, the server and config files use.
+
+Invariant: an option nobody reads is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from reasonry.core import LM, Sampling, Solver, Task, UserError
+from reasonry.solve.best_of_n import MEAN_LOGPROB, BestOfN, Score, lm_judge
+from reasonry.solve.delethink import Carry, Delethink, head_and_tail, head_beside_tail, multi_head, summary, tail
+from reasonry.solve.self_consistency import SelfConsistency
+from reasonry.solve.single import Single
+
+T = TypeVar("T")
+
+
+class Options:
+    """The options of one solver, read one by one and then closed. Lives while the solver is built."""
+
+    def __init__(self, solver: str, given: Mapping[str, str]) -> None:
+        self._solver, self._given, self._known = solver, dict(given), list[str]()
+
+    def read(self, name: str, default: T, convert: Callable[[str], T], kind: str = "a number") -> T:
+        """The option's value, or its default. Raises UserError where the text cannot be converted."""
+        self._known.append(name)
+        if name not in self._given:
+            return default
+        try:
+            return convert(self._given[name])
+        except ValueError:
+            raise UserError(f"{self._solver}: {name} is {self._given[name]!r} but must be {kind}; mend it or leave it out") from None
+
+    def choice(self, name: str, default: str, values: Mapping[str, T]) -> T:
+        """One of a few named values. Raises UserError for another name."""
+        self._known.append(name)
+        given = self._given.get(name, default)
+        if given not in values:
+            raise UserError(f"{self._solver}: {name} is {given!r} but must be one of {', '.join(values)}")
+        return values[given]
+
+    def sampling(self, max_tokens: int | None = 1024) -> Sampling:
+        """The sampling options every solver takes; `max_tokens` too, unless the solver sets it itself (`None`)."""
+        return Sampling(
+            max_tokens=1024 if max_tokens is None else self.read("max_tokens", max_tokens, _positive, "a whole number above 0"),
+            temperature=self.read("temperature", 1.0, float),
+            top_p=self.read("top_p", 1.0, float),
+            top_k=self.read("top_k", None, int),
+            min_p=self.read("min_p", 0.0, float),
+        )
+
+    def close(self) -> None:
+        """Raises UserError for an option that nothing read."""
+        if unknown := next((k for k in self._given if k not in self._known), None):
+            raise UserError(f"{self._solver}: {unknown} is not an option; use {', '.join(self._known)}")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(i) for i in text.split(","))
+
+
+def _single(lm: LM, task: Task, o: Options, name: str) -> Solver:
+    return Single(lm, o.sampling(), name)
+
+
+def _self_consistency(lm: LM, task: Task, o: Options, name: str) -> Solver:
+    return SelfConsistency(lm, task, o.read("k", 8, int), o.sampling(), name)
+
+
+def _best_of_n(lm: LM, task: Task, o: Options, name: str) -> Solver:
+    score: Score = o.choice("score", "logprob", {"logprob": MEAN_LOGPROB, "judge": lm_judge(lm)})
+    return BestOfN(lm, task, o.read("n", 8, int), score, o.sampling(), name)
+
+
+def _delethink(lm: LM, task: Task, o: Options, name: str) -> Solver:
+    C, m, I = o.read("C", 8192, int), o.read("m", 4096, int), o.read("I", 5, int)
+    head = o.read("keep_head", min(100, m // 8), int)
+    kept = o.read("keep_tail", m - head, int)
+    if kept not in (m - head, m):
+        raise UserError(
+            f"Delethink: keep_tail is {kept} but must be m - keep_head ({m - head}), or m ({m}) to keep the head beside it; change it"
+        )
+    carries: dict[str, Carry] = {
+        "head_and_tail": head_and_tail(head) if kept == m - head else head_beside_tail(head),
+        "tail": tail,
+        "multi_head": multi_head(head),
+        "summary": summary(),
+    }
+    stop_ids = o.read("stop_token_ids", (), _numbers, "token ids with commas between")
+    carry = o.choice("carry", "head_and_tail", carries)
+    return Delethink(lm, C, m, I, carry, o.sampling(None).with_(stop_token_ids=stop_ids), name)
+
+
+Builder = Callable[[LM, Task, Options, str], Solver]
+"""(model, task, options, the name in reports) -> solver."""
+
+SOLVERS: dict[str, Builder] = {
+    "single": _single,
+    "self-consistency": _self_consistency,
+    "best-of-n": _best_of_n,
+    "delethink": _delethink,
+}
+"""Every solver there is, by name."""
+
+
+def build_solver(spec: str, lm: LM, task: Task) -> Solver:
+    """The solver of a spec such as `single` or `delethink?C=64&m=32`; its `name` is the spec. Raises UserError for a bad one."""
+    name, _, query = spec.partition("?")
+    if name not in SOLVERS:
+        raise UserError(f"solver: {name!r} is not a solver; use one of {', '.join(SOLVERS)}")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise UserError(f"{name}: an option is given twice in {spec!r}; give each once")
+    options = Options(name, given)
+    solver = SOLVERS[name](lm, task, options, spec)
+    options.close()
+    return solver
