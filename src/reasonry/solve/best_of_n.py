@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from reasonry.core import LM, Budget, Cost, Message, Problem, Sampling, Segment, Stop, Task, Trajectory, UserError
 from reasonry.solve.calls import Reserve, inner_seed, nothing, prompt_length, sample_until, shortfall
-from reasonry.solve.select import as_meta, by_score
+from reasonry.solve.select import Choice, as_meta, by_score
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ def judge_prompt(problem: Problem, text: str) -> tuple[Message, ...]:
 def lm_judge(lm: LM, sampling: Sampling | None = None, prompt: Callable[[Problem, str], tuple[Message, ...]] = judge_prompt) -> Score:
     """A model as the judge: 1 where its verdict is `right`, 0 for `wrong`, unscored where neither can be read.
 
-    The verdict is what follows the last `#### `, or else the last of the two words. `sampling` is greedy with 128 tokens unless given.
+    The verdict is what follows the last `#### `, or else the last of the two words. `sampling` is greedy with 64 tokens unless given.
     Each candidate costs one call and one verifier call; the same text is judged once.
     """
-    how = sampling or Sampling(max_tokens=128, temperature=0.0)
+    how = sampling or Sampling(max_tokens=64, temperature=0.0)
 
     async def ask(messages: tuple[Message, ...], seed: int) -> Segment:
         y = await lm.complete(messages, how.with_(seed=seed))
@@ -109,16 +109,23 @@ class BestOfN:
             raise UserError(f"best-of-n: n is {self.n} but at least one answer is needed; raise n")
 
     async def __call__(self, problem: Problem, budget: Budget, seed: int) -> Trajectory:
-        """One attempt; scores, answers and the index taken are in `meta`. Where nothing could be scored, the first answer is taken."""
+        """One attempt; scores, answers and the index taken are in `meta`.
+
+        A lone answer is not scored; where no score came back, the first is taken.
+        """
         trace, unit = await sample_until(
             self.lm, problem.messages, self.n, self.sampling, budget, seed, Trajectory(problem.id), self.score.reserve
         )
         candidates = trace.segments
         if not candidates:
             return trace.finish(Stop.BUDGET, "", unit)
+        answers = [self.task.extract(c.text) for c in candidates]
+        if len(candidates) == 1:
+            return trace.finish(
+                Stop.BUDGET if unit else candidates[0].stop, candidates[0].text, unit, **as_meta(Choice(0, 1.0), answers, [None])
+            )
         scored = await self.score.of(problem, candidates, budget.left(trace.cost), inner_seed(seed, self.n))
         choice = by_score(scored.values)
         taken = candidates[choice.index or 0]
-        answers = [self.task.extract(c.text) for c in candidates]
         trace = trace.beside(scored.calls)
         return trace.finish(Stop.BUDGET if unit else taken.stop, taken.text, unit, **as_meta(choice, answers, scored.values))

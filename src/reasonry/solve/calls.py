@@ -69,21 +69,23 @@ async def sample_until(
 
     The room is divided like this: every answer may take `sampling.max_tokens`, and a wave of as many answers as the budget can pay for
     at that length runs at once, so no answer is cut short by its neighbour. What short answers leave over pays for the next wave. When
-    less than one whole answer is left, one last answer may use exactly that. The outcome depends on the seed alone, never on timing.
+    less than one whole answer is left, one last answer may use exactly that. Judging is held back from the second answer on: one alone
+    needs none. The outcome depends on the seed alone, never on timing.
     """
     p = await prompt_length(lm, prompt, budget)
 
-    def answer(tokens: int) -> Cost:
-        return Cost(prompt_tokens=p, completion_tokens=tokens, calls=1) + reserve(p, tokens)
+    def answers(n: int, tokens: int) -> Cost:
+        judged = n if done or n > 1 else 0
+        return _times(Cost(prompt_tokens=p, completion_tokens=tokens, calls=1), n) + _times(reserve(p, tokens), judged)
 
     done: tuple[Segment, ...] = ()
     while len(done) < k:
         held = sum((reserve(p, s.cost.completion_tokens) for s in done), trace.cost)
         width, tokens = k - len(done), sampling.max_tokens
-        while width > 1 and shortfall(budget, held, _times(answer(tokens), width)):
+        while width > 1 and shortfall(budget, held, answers(width, tokens)):
             width -= 1
-        if unit := shortfall(budget, held, answer(tokens)):
-            tokens = bisect_left(range(1, tokens + 1), True, key=lambda n: shortfall(budget, held, answer(n)) is not None)
+        if unit := shortfall(budget, held, answers(width, tokens)):
+            tokens = bisect_left(range(1, tokens + 1), True, key=lambda n: shortfall(budget, held, answers(1, n)) is not None)
             if tokens == 0:
                 return trace, unit
         seeds = (inner_seed(seed, len(done) + i) for i in range(width))
