@@ -1,0 +1,245 @@
+"""Writes a report for people: `report.html` (self-contained), `report.csv` and `report.json` in the run's directory.
+
+Invariant: every number on the page is one of the report's; traces are read back from the log, never kept in memory with the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from markupsafe import Markup
+
+from reasonry.core import Cost, Problem, Run, Stop, ToolCall, Verdict
+from reasonry.evaluate.attempts import LOG
+from reasonry.evaluate.page import SERIES, download, figure_svg, render, table
+from reasonry.evaluate.plot import accuracy_cost, cost_unit
+from reasonry.evaluate.report import COSTS, CSV_COLUMNS, Arm, Pair, Report
+from reasonry.evaluate.words import Judgement, budget_words, headline, judgement, number, p_value, percent, signed
+
+MOST_PROBLEMS = 200
+"""Problems whose traces are put into the page; the log holds all."""
+MOST_CHARACTERS = 12_000_000
+"""Of trace text in the page; problems beyond it are left out too."""
+LONGEST_TEXT = 6_000
+"""Characters of one text in the page; longer ones are cut, and say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracedSegment:
+    """A model call as the page shows it."""
+
+    text: str
+    stop: Stop
+    cost: Cost
+    role: str
+    tool: ToolCall | None
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class TracedAttempt:
+    """A logged trajectory, without ids and log-probabilities."""
+
+    segments: tuple[TracedSegment, ...]
+    answer: str
+    stop: Stop
+    spent: str | None
+    cost: Cost
+    verdict: Verdict | None
+    error: str | None
+
+    @property
+    def mark(self) -> str:
+        """`pass`, `fail` or `none`, the last for an attempt without a score."""
+        if self.verdict is None or self.verdict.score is None:
+            return "none"
+        return "pass" if self.verdict.passed or (self.verdict.passed is None and self.verdict.score >= 0.5) else "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    solver: str
+    budget: str
+    problem: str
+    attempt: int
+    trajectory: TracedAttempt
+
+
+@dataclass(frozen=True, slots=True)
+class TracedProblem:
+    """A problem with all attempts at it."""
+
+    problem: Problem
+    attempts: Mapping[tuple[str, str, int], TracedAttempt]
+    """(solver, budget, attempt) -> what happened."""
+
+    def marks(self, solver: str, budget: str) -> str:
+        """One sign for a solver at a budget: `all`, `some` or `none` of its scored attempts passed, `unscored` without any."""
+        marks = [a.mark for (s, b, _), a in self.attempts.items() if (s, b) == (solver, budget) and a.mark != "none"]
+        if not marks:
+            return "unscored"
+        return "all" if set(marks) == {"pass"} else "none" if set(marks) == {"fail"} else "some"
+
+    def disagree(self, report: Report) -> bool:
+        """Whether at some budget one solver passed and another did not."""
+        return any(len({m for s in report.solvers if (m := self.marks(s, b)) != "unscored"}) > 1 for b in report.budgets)
+
+
+def write_report(report: Report, run: Run, problems: Sequence[Problem], command: str = "") -> Path:
+    """Writes the three files and returns the path of `report.html`. `command` is what made the run, shown as it is."""
+    run.write("report.json", report.json())
+    run.write("report.csv", report.csv())
+    return run.write("report.html", report_html(report, run, problems, command))
+
+
+def report_html(report: Report, run: Run, problems: Sequence[Problem], command: str = "") -> str:
+    """The page of a report whose attempts are in the run's log."""
+    environment = run.path / "environment.json"
+    traced = _traces(run, report, problems[:MOST_PROBLEMS])
+    return render(
+        "report.html.j2",
+        title=headline(report).title,
+        sentences=headline(report).sentences,
+        report=report,
+        kicker=f"{report.task} · {report.problems} problems · {report.attempts} {'attempt' if report.attempts == 1 else 'attempts'} each",
+        footer="",
+        figures=_figures(report) if any(arm.accuracy for arm in report.arms) else None,
+        unit=cost_unit(report)[1],
+        swatches=[(solver, f"var(--s{i % SERIES + 1})") for i, solver in enumerate(report.solvers)],
+        colour={solver: f"var(--s{i % SERIES + 1})" for i, solver in enumerate(report.solvers)},
+        numbers=_numbers(report),
+        pairs=_pairs(report),
+        stops=_stops(report),
+        costs=_costs(report),
+        csv_link=download(report.csv(), "report.csv", "Numbers as CSV"),
+        csv_columns=CSV_COLUMNS,
+        traced=traced,
+        longest=LONGEST_TEXT,
+        config=dict(run.config),
+        environment=json.loads(environment.read_text()) if environment.exists() else {},
+        command=command,
+        budget_words=budget_words,
+        number=number,
+        prompt_text=prompt_text,
+    )
+
+
+def prompt_text(problem: Problem) -> str:
+    """A problem's prompt for reading; roles are written out where there is more than one message."""
+    if len(problem.messages) == 1:
+        return problem.messages[0].content
+    return "\n\n".join(f"{m.role}:\n{m.content}" for m in problem.messages)
+
+
+def _figures(report: Report) -> Markup:
+    label = f"Accuracy against {cost_unit(report)[1]} per attempt, one line per method; the table below holds the numbers."
+    wide, narrow = accuracy_cost(report), accuracy_cost(report, width=380, height=330, labelled=False)
+    return figure_svg(wide, label, "wide") + figure_svg(narrow, label, "narrow")
+
+
+def _name(report: Report, solver: str) -> Markup:
+    colour = f"var(--s{report.solvers.index(solver) % SERIES + 1})"
+    return Markup('<span class="swatch" style="background:{}"></span>{}').format(colour, solver)
+
+
+def _groups(report: Report) -> list[tuple[str, list[Arm]]]:
+    return [(budget, [arm for arm in report.arms if arm.budget == budget]) for budget in report.budgets]
+
+
+def _numbers(report: Report) -> Markup:
+    """The main table: a block of rows per budget."""
+    k = report.attempts
+    head = ["Budget", "Method", f"Accuracy (avg@{k}), %" if k > 1 else "Accuracy, %", "95 % interval"]
+    head += [f"pass@{k}, %", f"maj@{k}, %"] if k > 1 else []
+    head += ["Tokens", "Sampled", "Calls", "Ended by a limit, %", "Not scored"]
+    rows = []
+    for budget, arms in _groups(report):
+        for i, arm in enumerate(arms):
+            row: list[str | Markup] = [budget_words(budget) if i == 0 else "", _name(report, arm.solver)]
+            row += [percent(arm.accuracy.mean), _interval(arm)] if arm.accuracy else ["–", "–"]
+            if k > 1:
+                most = arm.at_k[-1] if arm.at_k and arm.at_k[-1].k == k else None
+                row += [percent(most.passed.mean), percent(most.majority.mean)] if most else ["–", "–"]
+            row += [number(round(arm.mean_cost[c], 1)) for c in ("tokens", "completion_tokens", "calls")]
+            row += [percent(arm.truncated), str(arm.unscored)]
+            rows.append(row)
+    return table(head, rows, text_columns=2)
+
+
+def _interval(arm: Arm) -> str:
+    return f"{percent(arm.accuracy.low)} – {percent(arm.accuracy.high)}" if arm.accuracy else "–"
+
+
+_SAID = {
+    Judgement.BETTER: Markup('<span class="good">better</span>'),
+    Judgement.WORSE: Markup('<span class="bad">worse</span>'),
+    Judgement.HINT: Markup("a hint, no more"),
+    Judgement.NONE: Markup('<span class="quiet">no difference seen</span>'),
+}
+
+
+def _pairs(report: Report) -> Markup:
+    def row(pair: Pair, first: bool) -> list[str | Markup]:
+        d = pair.difference
+        return [
+            budget_words(pair.budget) if first else "",
+            _name(report, pair.solver),
+            signed(d.mean),
+            f"{signed(d.low)} to {signed(d.high)}",
+            str(pair.only_solver),
+            str(pair.only_baseline),
+            p_value(pair.p),
+            p_value(pair.p_holm),
+            _SAID[judgement(pair)],
+        ]
+
+    rows = [row(pair, i == 0 or report.pairs[i - 1].budget != pair.budget) for i, pair in enumerate(report.pairs)]
+    higher = "Higher" if report.attempts > 1 else "Only it is right"
+    lower = "Lower" if report.attempts > 1 else f"Only {report.solvers[0]} is"
+    return table(
+        ["Budget", "Method", "Difference, points", "95 % interval", higher, lower, "p", "p, Holm", "Finding"], rows, text_columns=2
+    )
+
+
+def _stops(report: Report) -> Markup:
+    reasons = [str(stop) for stop in Stop if any(str(stop) in arm.stops for arm in report.arms)]
+    rows = [
+        [budget_words(budget) if i == 0 else "", _name(report, arm.solver), *(number(arm.stops.get(r, 0)) for r in reasons)]
+        for budget, arms in _groups(report)
+        for i, arm in enumerate(arms)
+    ]
+    return table(["Budget", "Method", *reasons], rows, text_columns=2)
+
+
+def _costs(report: Report) -> Markup:
+    """Every field of `Cost`: mean per attempt and, beneath, the total."""
+    rows = []
+    for budget, arms in _groups(report):
+        for i, arm in enumerate(arms):
+            name = _name(report, arm.solver)
+            rows.append([budget_words(budget) if i == 0 else "", name, "mean", *(number(arm.mean_cost[c]) for c in COSTS)])
+            rows.append(["", "", "largest / total", *(number(arm.total_cost[c]) for c in COSTS)])
+    return table(["Budget", "Method", "", *(c.replace("_", " ") for c in COSTS)], rows, text_columns=3)
+
+
+def _traces(run: Run, report: Report, problems: Sequence[Problem]) -> list[TracedProblem]:
+    """The logged attempts at these problems, in order, as many as `MOST_CHARACTERS` allows."""
+    wanted: dict[str, dict[tuple[str, str, int], TracedAttempt]] = {problem.id: {} for problem in problems}
+    decode = msgspec.json.Decoder(_Line).decode
+    for raw in run.lines(LOG):
+        line = decode(raw)
+        if line.problem in wanted and line.solver in report.solvers and line.budget in report.budgets and line.attempt < report.attempts:
+            wanted[line.problem][line.solver, line.budget, line.attempt] = line.trajectory
+    room, traced = MOST_CHARACTERS, list[TracedProblem]()
+    for problem in problems:
+        order = [(s, b, a) for b in report.budgets for s in report.solvers for a in range(report.attempts)]
+        attempts = {key: wanted[problem.id][key] for key in order if key in wanted[problem.id]}
+        room -= sum(300 + sum(200 + min(len(s.text), LONGEST_TEXT) for s in a.segments) for a in attempts.values())
+        if room < 0:
+            break
+        traced.append(TracedProblem(problem, attempts))
+    return traced

@@ -1,0 +1,151 @@
+"""Numbers and findings in words: what a report's headline says, and nothing the tests beside it do not carry.
+
+Invariant: a method *pays* or *loses* only where its difference's 95 % interval excludes zero and its test holds after Holm's
+correction for all comparisons of the report; otherwise the page says that no difference was seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reasonry.core import Budget
+from reasonry.evaluate.report import Pair, Report
+
+_UNITS = {
+    "tokens": "tokens",
+    "completion_tokens": "sampled tokens",
+    "calls": "calls",
+    "flops": "FLOPs",
+    "seconds": "seconds",
+    "money": "dollars",
+    "verifier_calls": "verifier calls",
+}
+
+
+class Judgement(StrEnum):
+    """What a comparison allows one to say."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    HINT = "hint"
+    """The interval excludes zero, but the test does not hold once all comparisons are counted."""
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """A title and the sentences under it."""
+
+    title: str
+    sentences: tuple[str, ...]
+
+
+def judgement(pair: Pair) -> Judgement:
+    """What a comparison allows one to say."""
+    if not pair.difference.excludes_zero:
+        return Judgement.NONE
+    if pair.p_holm >= 0.05:
+        return Judgement.HINT
+    return Judgement.BETTER if pair.difference.mean > 0 else Judgement.WORSE
+
+
+def headline(report: Report) -> Headline:
+    """The finding of a report: which method pays at which budget, against the first solver."""
+    if not any(arm.scored for arm in report.arms):
+        return Headline("No attempt could be scored", ("See the stop reasons and the first error below.",))
+    if len(report.solvers) == 1:
+        return _single(report)
+    if not report.pairs:
+        return Headline("No two methods were scored on the same problem", ("See the stop reasons and the first error below.",))
+    baseline = report.solvers[0]
+    sentences = tuple(_about_budget(report, budget) for budget in report.budgets if any(p.budget == budget for p in report.pairs))
+    better = [p for p in report.pairs if judgement(p) is Judgement.BETTER]
+    worse = [p for p in report.pairs if judgement(p) is Judgement.WORSE]
+    if better:
+        best = max(better, key=lambda p: p.difference.mean)
+        title = f"{_capital(best.solver)} pays: {points(best.difference.mean)} over {baseline} at {budget_words(best.budget)}"
+    elif worse:
+        worst = min(worse, key=lambda p: p.difference.mean)
+        title = f"Nothing beats {baseline} here; {worst.solver} loses {points(-worst.difference.mean)} at {budget_words(worst.budget)}"
+    else:
+        title = f"No difference from {baseline} seen at any budget" if len(report.budgets) > 1 else f"No difference from {baseline} seen"
+    return Headline(title, sentences)
+
+
+def _single(report: Report) -> Headline:
+    parts = [
+        f"{percent(arm.accuracy.mean)} % at {budget_words(arm.budget)} "
+        f"(95 % interval {percent(arm.accuracy.low)} to {percent(arm.accuracy.high)})"
+        for arm in report.arms
+        if arm.accuracy
+    ]
+    best = max((arm for arm in report.arms if arm.accuracy), key=lambda a: a.accuracy.mean if a.accuracy else 0)
+    assert best.accuracy is not None
+    title = f"{_capital(report.solvers[0])} is right on {percent(best.accuracy.mean)} % of {report.task}"
+    return Headline(title, ("; ".join(parts) + ".",))
+
+
+def _about_budget(report: Report, budget: str) -> str:
+    """One sentence on each method at a budget, strongest first."""
+    pairs = sorted((p for p in report.pairs if p.budget == budget), key=lambda p: -p.difference.mean)
+    said = [_about_pair(report, p) for p in pairs if judgement(p) is not Judgement.NONE]
+    quiet = [p.solver for p in pairs if judgement(p) is Judgement.NONE]
+    if quiet:
+        said.append(f"no difference seen for {_listed(quiet)}")
+    return f"At {budget_words(budget)}: " + "; ".join(said) + "."
+
+
+def _about_pair(report: Report, pair: Pair) -> str:
+    interval = f"95 % interval {signed(pair.difference.low)} to {signed(pair.difference.high)}"
+    change = f"{pair.solver} {'gains' if pair.difference.mean > 0 else 'loses'} {points(abs(pair.difference.mean))} ({interval})"
+    mine, base = (report.arm(s, pair.budget).mean_cost["tokens"] for s in (pair.solver, pair.baseline))
+    price = f" for {mine / base:.1f} times the tokens" if base and not 0.95 < mine / base < 1.05 else " for the same tokens" if base else ""
+    doubt = ", which does not survive the correction for several comparisons" if judgement(pair) is Judgement.HINT else ""
+    return change + price + doubt
+
+
+def budget_words(budget: str) -> str:
+    """A budget as people say it: `completion_tokens=64` is "64 sampled tokens"."""
+    if budget == str(Budget()):
+        return budget
+    return " and ".join(f"{limit:,.12g} {_UNITS[unit]}" for unit, limit in Budget.parse(budget).limits())
+
+
+def percent(share: float) -> str:
+    """A share in %, one decimal."""
+    return f"{100 * share:.1f}"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points."""
+    return f"{100 * difference:.1f} points"
+
+
+def signed(difference: float) -> str:
+    """A difference of shares in percentage points with its sign (a true minus); zero has none."""
+    text = f"{100 * difference:+.1f}".replace("-", "−")
+    return "0.0" if text in ("+0.0", "−0.0") else text
+
+
+def p_value(p: float) -> str:
+    """A p-value to three decimals, or "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def number(value: float) -> str:
+    """A count or a mean at a readable precision: 12,345 · 123.4 · 0.0123; from a million on 1.23 M, G, T, P."""
+    for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
