@@ -1,24 +1,34 @@
-"""Tools as plain functions: text in, text out. What goes wrong comes back as text that begins with `error: `, for the model to read."""
+"""Tools as plain functions: text in, text out, and the JSON schema that describes one to a model.
+
+Invariant: what goes wrong with a model's call comes back as text that begins with `error: `, for the model to read; nothing is raised.
+"""
 
 from __future__ import annotations
 
 import ast
+import inspect
+import json
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
+
+from reasonry.core import ToolCall
 
 LIMIT = 10**15
-"""No intermediate value of the calculator may exceed this."""
+"""No value of the calculator, on the way or at the end, may exceed this."""
 _OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
 }  # fmt: skip
+_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function a model may call, with the JSON schema that describes it to the model."""
+    """A function a model may call. Made by `tool`; read by whoever writes the prompt, called by whoever runs the calls."""
 
     name: str
     description: str
@@ -26,44 +36,111 @@ class Tool:
     """JSON schema of the arguments."""
     run: Callable[..., str]
 
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The description in the form chat APIs take."""
+        function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+        return {"type": "function", "function": function}
+
     def __call__(self, arguments: Mapping[str, Any]) -> str:
-        """Runs the tool on arguments a model wrote. Never raises for them."""
-        try:
-            return self.run(**arguments)
-        except TypeError:
-            wanted = ", ".join(self.parameters["properties"])
+        """Runs the tool on arguments a model wrote; arguments of other names or types give `error: ...`."""
+        fields = self.parameters["properties"]
+        wanted = ", ".join(f"{name} ({field['type']})" for name, field in fields.items())
+        named = arguments.keys() <= fields.keys() and arguments.keys() >= set(self.parameters["required"])
+        if not named or not all(_fits(value, fields[name]["type"]) for name, value in arguments.items()):
             return f"error: {self.name} takes {wanted}"
+        return self.run(**arguments)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return isinstance(value, {"string": str, "integer": int, "number": (int, float), "boolean": bool}[kind])
+
+
+def tool(function: Callable[..., str]) -> Tool:
+    """A tool from a plain function: its name, the first line of its docstring, and the schema its type hints imply.
+
+    Raises TypeError where a parameter is not hinted `str`, `int`, `float` or `bool`.
+    """
+    hints = get_type_hints(function)
+    parameters = inspect.signature(function).parameters
+    for name in parameters:
+        if hints.get(name) not in _TYPES:
+            raise TypeError(f"tool {function.__name__}: parameter {name} must be hinted str, int, float or bool")
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": _TYPES[hints[name]]} for name in parameters},
+        "required": [name for name, p in parameters.items() if p.default is p.empty],
+    }
+    return Tool(function.__name__, (inspect.getdoc(function) or "").split("\n")[0], schema, function)
+
+
+def read_calls(text: str) -> list[ToolCall]:
+    """The calls a text makes, in order: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
+
+    A call that is not such JSON has an empty name and is an error, whose `result` says what is wrong.
+    """
+    return [_read_call(body) for body in _CALL.findall(text)]
+
+
+def _read_call(body: str) -> ToolCall:
+    try:
+        call = json.loads(body)
+    except (ValueError, RecursionError):
+        return ToolCall("", {}, "error: the call is not JSON", is_error=True)
+    if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not isinstance(call.get("arguments"), dict):
+        return ToolCall("", {}, "error: a call has a name and arguments", is_error=True)
+    return ToolCall(call["name"], call["arguments"])
+
+
+def run_call(call: ToolCall, tools: Mapping[str, Tool]) -> ToolCall:
+    """The call with its result; an unknown tool, or one that says `error: ...`, is marked as an error."""
+    if call.is_error:
+        return call
+    found = tools.get(call.name)
+    result = found(call.arguments) if found else f"error: no tool {call.name}; there are {', '.join(tools)}"
+    return ToolCall(call.name, call.arguments, result, is_error=result.startswith("error: "))
 
 
 def calculator(expression: str) -> str:
-    """The value of an expression of numbers, parentheses and + - * / // % **; `error: ...` for anything else."""
-    if not isinstance(expression, str) or len(expression) > 200:
-        return "error: the expression must be a text of at most 200 characters"
+    """Computes an expression of numbers, parentheses and + - * / // % **.
+
+    At most 200 characters; a whole result has no decimal point, another has up to ten digits. `error: ...` for anything else.
+    """
+    if len(expression) > 200:
+        return "error: the expression is longer than 200 characters"
     try:
         value = _value(ast.parse(expression.strip(), mode="eval").body)
     except ZeroDivisionError:
         return "error: division by zero"
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return f"error: {error}" if type(error) is ValueError else "error: cannot read the expression"
+    except _RefusedError as refused:
+        return f"error: {refused}"
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+        return "error: cannot read the expression"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
+class _RefusedError(Exception):
+    """The calculator will not compute this; the message says why."""
+
+
 def _value(node: ast.AST) -> int | float:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        value = node.value
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        value: int | float = node.value
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         value = _value(node.operand) * (-1 if isinstance(node.op, ast.USub) else 1)
     elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
         left, right = _value(node.left), _value(node.right)
         if isinstance(node.op, ast.Pow) and abs(right) > 64:
-            raise ValueError("the exponent is too large")
+            raise _RefusedError("the exponent is too large")
         value = _OPERATIONS[type(node.op)](left, right)
     else:
-        raise ValueError("only numbers, parentheses and + - * / // % ** are allowed")
+        raise _RefusedError("only numbers, parentheses and + - * / // % ** are allowed")
     if isinstance(value, complex) or not abs(value) <= LIMIT:
-        raise ValueError("the number is too large")
+        raise _RefusedError("the number is too large or not real")
     return value
 
 
@@ -71,20 +148,7 @@ def lookup_in(facts: Mapping[str, str]) -> Callable[[str], str]:
     """A look-up function over a table of facts."""
 
     def lookup(key: str) -> str:
-        """The entry under a key; `error: ...` where there is none."""
+        """Looks up the entry under a key."""
         return facts.get(key, "error: no such entry")
 
     return lookup
-
-
-def _schema(**properties: str) -> dict[str, Any]:
-    described = {name: {"type": "string", "description": text} for name, text in properties.items()}
-    return {"type": "object", "properties": described, "required": list(properties)}
-
-
-CALCULATOR = Tool("calculator", "Computes an expression.", _schema(expression="for example 37*48"), calculator)
-
-
-def lookup_tool(facts: Mapping[str, str]) -> Tool:
-    """The look-up tool over a table of facts."""
-    return Tool("lookup", "Looks an entry up.", _schema(key="for example price of tea"), lookup_in(facts))

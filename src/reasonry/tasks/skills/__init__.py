@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from reasonry.tasks.skill import SPLITS, Draft, Skill, split_of
 from reasonry.tasks.skills.arithmetic import arithmetic
 from reasonry.tasks.skills.calc import calc
 from reasonry.tasks.skills.judge import judge
@@ -9,7 +10,6 @@ from reasonry.tasks.skills.notes import notes
 from reasonry.tasks.skills.recall import recall
 from reasonry.tasks.skills.registers import registers
 from reasonry.tasks.skills.revise import revise
-from reasonry.tasks.skills.skill import SPLITS, Draft, Skill, split_of
 from reasonry.tasks.skills.style import style
 from reasonry.tasks.skills.word import word
 

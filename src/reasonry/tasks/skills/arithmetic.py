@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasonry.core import Message, Problem, UserError
-from reasonry.tasks.skills.skill import Draft, Skill, answer
+from reasonry.tasks.skill import Draft, Skill, answer
 
 TOP = 300
 """Values stay within 0..TOP."""

@@ -1,17 +1,19 @@
-"""Questions that need a calculator or a look-up: the assistant writes a call, a `tool` message brings the result, the assistant concludes."""
+"""Questions that need a calculator or a look-up: the assistant writes a call, a `tool` message brings the result, it concludes."""
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 
 from reasonry.core import Message, Problem
-from reasonry.tasks.skills.skill import Draft, Skill, answer
+from reasonry.tasks.skill import Draft, Skill, answer
 from reasonry.tasks.skills.words import GOODS
-from reasonry.tasks.tools import CALCULATOR, Tool, lookup_tool
+from reasonry.tasks.tools import Tool, calculator, lookup_in, tool
 
 TOOLS = "tools: calculator, lookup"
 """The system message that says tools may be called."""
+_CALCULATOR = tool(calculator)
 _ASKS = ("what is {e}?", "compute {e}")
 
 
@@ -22,8 +24,11 @@ def call_text(name: str, **arguments: str) -> str:
 
 def tools_of(problem: Problem) -> dict[str, Tool]:
     """The tools of a problem, by name: the calculator, and the look-up over the facts in its meta."""
-    tools = (CALCULATOR, lookup_tool(problem.meta["facts"]))
-    return {tool.name: tool for tool in tools}
+    return _tools(problem.meta["facts"])
+
+
+def _tools(facts: Mapping[str, str]) -> dict[str, Tool]:
+    return {"calculator": _CALCULATOR, "lookup": tool(lookup_in(facts))}
 
 
 def _expression(rng: random.Random) -> str:
@@ -49,9 +54,8 @@ def calc() -> Skill:
         else:
             calls = [["lookup", "key", key], ["calculator", "expression", f"{many}*{facts[key]}"]]
             asked, content = f"what do {many} bags of {goods[0]} cost?", f"{many} {key} {facts[key]}"
-        problem = Problem("", "", None, {"facts": facts})
         name, field, value = calls[-1]
-        final = tools_of(problem)[name]({field: value})
+        final = _tools(facts)[name]({field: value})
         meta = {"facts": facts, "calls": calls, "steps": len(calls)}
         return Draft(content, (Message("system", TOOLS), Message("user", asked)), final, meta)
 

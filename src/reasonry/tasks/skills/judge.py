@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 from reasonry.core import Message, Problem, UserError
+from reasonry.tasks.skill import Draft, Skill, answer
 from reasonry.tasks.skills.arithmetic import Atom, chain, chain_key, question
 from reasonry.tasks.skills.revise import near
-from reasonry.tasks.skills.skill import Draft, Skill, answer
 
 
 def judge(steps: int | None = None) -> Skill:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from reasonry.core import Message, Problem, UserError
-from reasonry.tasks.skills.skill import Draft, Skill, answer
+from reasonry.tasks.skill import Draft, Skill, answer
 from reasonry.tasks.skills.words import COLOURS, GOODS, ITEMS, NAMES, PLACES
 
 _KINDS = (

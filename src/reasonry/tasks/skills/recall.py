@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from reasonry.core import Message, Problem, UserError
-from reasonry.tasks.skills.skill import Draft, Skill, answer
+from reasonry.tasks.skill import Draft, Skill, answer
 from reasonry.tasks.skills.words import FILLER, ITEMS
 
 _ASKS = ("what is {key}?", "which number is {key}?", "give {key}")

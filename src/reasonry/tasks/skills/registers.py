@@ -21,7 +21,7 @@ import re
 from collections.abc import Sequence
 
 from reasonry.core import Message, Problem, UserError
-from reasonry.tasks.skills.skill import Draft, Skill, answer
+from reasonry.tasks.skill import Draft, Skill, answer
 
 NAMES = "abcdefgh"
 ITEMS = 36

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from reasonry.core import Message, Problem, UserError
+from reasonry.tasks.skill import Draft, Skill, answer
 from reasonry.tasks.skills.arithmetic import atoms_of, chain, chain_key, lines, question, result
-from reasonry.tasks.skills.skill import Draft, Skill, answer
 
 
 def near(value: int, rng: random.Random) -> int:

@@ -7,14 +7,15 @@ import re
 from collections.abc import Callable
 
 from reasonry.core import Message, Problem, Verdict
-from reasonry.tasks import judges
+from reasonry.tasks.judges import hash_answer, hashed
+from reasonry.tasks.skill import Draft, Skill, answer
 from reasonry.tasks.skills.arithmetic import chain, chain_key, result
-from reasonry.tasks.skills.skill import Draft, Skill, answer
 
 _ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
+    "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 )  # fmt: skip
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 
 
 def in_words(number: int) -> str:
@@ -53,7 +54,7 @@ _CHECKS: dict[str, Callable[[str, str], bool]] = {
 
 def follows(style: str, text: str) -> bool:
     """Whether the line before `#### ` writes the final answer in the style asked for, be that answer right or wrong."""
-    final = judges.hash_answer(text)
+    final = hash_answer(text)
     lines = [line.strip() for line in text.split("####")[0].strip().splitlines()]
     if final is None or not re.fullmatch(r"\d{1,3}", final) or not lines:
         return False
@@ -75,7 +76,7 @@ def style() -> Skill:
         return answer(f"{problem.meta['working']}\n{written}", problem.answer)
 
     def check(problem: Problem, text: str) -> Verdict:
-        plain, styled = judges.exact(problem, text), follows(problem.meta["style"], text)
+        plain, styled = hashed(problem, text), follows(problem.meta["style"], text)
         signals = {"correct": plain.score or 0.0, "style": float(styled)}
         why = plain.why or ("" if styled else f"not written {problem.meta['style']}")
         return Verdict((signals["correct"] + signals["style"]) / 2, bool(plain.passed and styled), why, plain.answer, signals)

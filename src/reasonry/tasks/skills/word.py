@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from reasonry.core import Message, Problem, UserError
+from reasonry.tasks.skill import Draft, Skill, answer
 from reasonry.tasks.skills.arithmetic import Atom, atoms_of, chain_key, lines, next_atom, result
-from reasonry.tasks.skills.skill import Draft, Skill, answer
 from reasonry.tasks.skills.words import NAMES, PLACES, THINGS
 
 _EVENTS = {
