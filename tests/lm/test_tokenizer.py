@@ -22,9 +22,9 @@ TEXTS = [
 ] * 8  # fmt: skip
 
 AWKWARD = [
-    "", " ", "  ", "\n", "\n\n \n", " hello", "hello ", "  two  spaces  ", "12345 678", "x1y22z333", "it's we'LL", "中文 字符", "é", "e\u0301",
-    "ﬁ", "😀", "👩‍👩‍👧", "\u200b", "\x00\x7f", "�", "<|im_start|>user\nhi<|im_end|>\n", "a<|im_end|>b", " <|im_end|> ", "<|im_end|><|im_end|>",
-    "<|im_",
+    "", " ", "  ", "\n", "\n\n \n", " hello", "hello ", "  two  spaces  ", "12345 678", "x1y22z333", "it's we'LL", "中文 字符", "é",
+    "e\u0301", "ﬁ", "😀", "👩‍👩‍👧", "\u200b", "\x00\x7f", "�", "<|im_start|>user\nhi<|im_end|>\n", "a<|im_end|>b", " <|im_end|> ",
+    "<|im_end|><|im_end|>", "<|im_",
     "tab\tand\r\nreturn", "مرحبا", "ก็", "𝔘𝔫𝔦", "<s>a", "</s>", "a </s> b", "<unk>", "<0x41>", "▁under", "_" * 40, "1" * 30,
 ]  # fmt: skip
 
