@@ -1,0 +1,162 @@
+"""A row of the engine's batch that a solver steers token by token.
+
+Its operations are batched with everything else the engine does. It holds its slots until it is closed; what forks share is held once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+
+import numpy as np
+from torch import Tensor
+
+from reasonry.core import Cost, Ids, Sampling, UserError
+from reasonry.lm.engine.engine import Engine
+from reasonry.lm.engine.row import Job, Row
+
+
+class Sequence:
+    """Made by `LocalLM.sequence`, or by `fork`. One operation at a time; close it, or use it in a `with` block.
+
+    A sampled or appended token sees every token listed in `ids` before it. `sample` leaves its token to be computed by the next operation.
+    """
+
+    def __init__(self, engine: Engine, row: Row, run: Callable[[Job], Awaitable[Job]], cost: Cost) -> None:
+        self._engine, self._row, self._run = engine, row, run
+        self._closed = False
+        self._appended = 0
+        self._cost = cost
+
+    @property
+    def ids(self) -> Ids:
+        """All tokens it attends to, in the order they came; a joined sequence's after its own."""
+        return tuple(self._row.ids)
+
+    @property
+    def positions(self) -> Ids:
+        """The position each token was computed at."""
+        return tuple(self._row.positions)
+
+    @property
+    def cost(self) -> Cost:
+        """What its operations took. What a fork's parent paid for is not counted again, but for the peak of what is held."""
+        return self._cost
+
+    def __len__(self) -> int:
+        return len(self._row.ids)
+
+    async def sample(self, sampling: Sampling | None = None) -> tuple[int, float]:
+        """Draws the next token and appends it: (id, its log-probability under the distribution drawn from).
+
+        Of `sampling`, what concerns one token counts; its seed and the sequence's length decide the draw.
+        """
+        self._needs_last()
+        sampling = (sampling or Sampling()).with_(max_tokens=1)
+        job = await self._do(Job(self._row, steered=True, sampling=sampling, first_draw=len(self._row.ids)))
+        return job.sampled[0], job.sampler_logprobs[0]
+
+    async def append(self, ids: Iterable[int], positions: Iterable[int] | None = None) -> None:
+        """Computes `ids` after what is there, by default at the positions after the largest so far."""
+        ids = list(ids)
+        places = None if positions is None else list(positions)
+        if places is not None and len(places) != len(ids):
+            raise UserError(f"positions has {len(places)} numbers for {len(ids)} ids; give one for each")
+        with self._engine.lock:
+            self._check()
+            self._row.add_ids(ids, places)
+        self._appended += len(ids)
+        if self._row.pending:
+            await self._do(Job(self._row, steered=True))
+
+    async def logits(self) -> Tensor:
+        """The model's own logits [V] for the next token, in fp32."""
+        self._needs_last()
+        job = await self._do(Job(self._row, steered=True, wants_logits=True))
+        assert job.logits is not None
+        return job.logits.float().clone()
+
+    def fork(self) -> Sequence:
+        """A sequence that goes on from here by itself. Shares all keys and values there are so far; copies none."""
+        with self._engine.lock:
+            self._check()
+            row = self._row.copy()
+            self._engine.pool.share(row.slots)
+        return Sequence(self._engine, row, self._run, Cost())
+
+    async def join(self, *others: Sequence) -> None:
+        """From now on this sequence also sees the tokens of `others`, each at the position and under the context it was computed with.
+
+        Tokens they share with it (a common prompt) are seen once. Append at least one token before the next `sample` or `logits`:
+        the last token there is has seen only its own path. The others stay open.
+        """
+        for one in (self, *others):
+            one._check()
+            if one._row.pending:
+                await one._do(Job(one._row, steered=True))
+        with self._engine.lock:
+            for other in others:
+                self._check()
+                other._check()
+                mine, theirs = self._row, other._row
+                new = np.flatnonzero(~np.isin(theirs.slots, mine.slots))
+                self._engine.pool.share(theirs.slots[new])
+                mine.add_slots(theirs.slots[new])
+                mine.computed += len(new)
+                mine.ids += [theirs.ids[i] for i in new]
+                mine.positions += [theirs.positions[i] for i in new]
+                mine.joined, mine.hidden = True, None
+
+    def truncate(self, length: int) -> None:
+        """Drops all tokens after the first `length`. After a `join`, append before the next `sample` or `logits`."""
+        row = self._row
+        with self._engine.lock:
+            self._check()
+            if not 0 <= length <= len(row.ids):
+                raise UserError(f"truncate: length is {length} but the sequence has {len(row.ids)} tokens; give 0 to {len(row.ids)}")
+            if length == len(row.ids):
+                return
+            del row.ids[length:], row.positions[length:]
+            if length <= row.computed:  # the last token's hidden state was not kept: it is computed again
+                keep = length if row.joined else max(length - 1, 0)
+                self._engine.pool.release(row.drop_slots(keep))
+                row.hidden, row.fresh = None, 0
+
+    def close(self) -> None:
+        """Gives everything back. Closing twice is fine; using it afterwards raises UserError."""
+        if self._closed:
+            return
+        self._closed = True
+        if (job := self._row.job) is not None:
+            job.steered = False  # so that its slots are freed with it
+            self._engine.cancel(job)
+            return
+        with self._engine.lock:
+            self._engine.pool.release(self._row.drop_slots(0))
+
+    def __enter__(self) -> Sequence:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def _do(self, job: Job) -> Job:
+        self._check()
+        job.prompt, job.calls, self._appended = self._appended, 0, 0
+        try:
+            return await self._run(job)
+        finally:
+            self._cost += self._engine.cost(job)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise UserError("the sequence is closed; fork it before closing, or open another")
+        if self._row.job is not None:
+            raise UserError("the sequence is busy: await its last operation before the next")
+
+    def _needs_last(self) -> None:
+        self._check()
+        if not self._row.ids or (self._row.hidden is None and not self._row.pending):
+            raise UserError(
+                "the sequence has no last token to go on from (it is empty, or was just joined); append at least one token first"
+            )
