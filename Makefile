@@ -14,8 +14,7 @@ help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
 demo: .venv/.core
-	$(BIN)/reasonry compare --lm pocket --task pocket --out runs/demo --resume \
-		--solver single --solver 'self-consistency?k=5' --solver 'best-of-n?n=5' --solver delethink --budget 96 --budget 192 --budget 384
+	$(BIN)/reasonry compare --model pocket --task pocket --problems 100
 
 test: .venv/.test
 	$(BIN)/ruff check
