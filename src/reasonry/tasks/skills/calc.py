@@ -1,4 +1,7 @@
-"""Questions that need a calculator or a look-up: the assistant writes a call, a `tool` message brings the result, it concludes."""
+"""Questions that need a calculator or a look-up: the assistant writes a call, a `tool` message brings the result, it concludes.
+
+What the tools know (`meta["facts"]`) is part of a problem's content: the same question about another price is another problem.
+"""
 
 from __future__ import annotations
 

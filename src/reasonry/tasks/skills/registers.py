@@ -114,10 +114,18 @@ def registers(
     9–64 loops and change every register in each; their demonstrations always start near the end. Raises UserError for a value out of range.
     """
     for field, value, low, high in (
-        ("registers", registers, 2, len(NAMES)), ("loops", loops or 1, 1, 10_000), ("ops", ops or 1, 1, 16), ("modulus", modulus, 2, 1000),
-    ):  # fmt: skip
+        ("registers", registers, 2, len(NAMES)),
+        ("loops", 1 if loops is None else loops, 1, 10_000),
+        ("ops", 1 if ops is None else ops, 1, 16),
+        ("modulus", modulus, 2, 1000),
+    ):
         if not low <= value <= high:
             raise UserError(f"registers: {field} is {value} but must be {low} to {high}")
+    for field, share in (("restate", restate), ("cut_share", cut_share), ("long_share", long_share)):
+        if not 0 <= share <= 1:
+            raise UserError(f"registers: {field} is {share} but must be 0 to 1")
+    if long_share and ops is not None and ops < registers:
+        raise UserError(f"registers: ops is {ops} but long programs change all {registers} registers; raise ops or leave long_share out")
     names = NAMES[:registers]
     factors = [c for c in range(2, 10) if math.gcd(c, modulus) == 1]
 
