@@ -28,9 +28,10 @@ def same_group(groups: Tensor) -> Tensor:
 
 
 def not_padding(groups: Tensor) -> Tensor:
-    """[B, T] -> [B, T, T]: hides `PAD` keys, except from themselves."""
+    """[B, T] -> [B, T, T]: `PAD` tokens see and are seen by themselves only."""
+    real = groups != PAD
     eye = torch.eye(groups.shape[1], dtype=torch.bool, device=groups.device)
-    return (groups != PAD)[:, None, :] | eye
+    return (real[:, None, :] & real[:, :, None]) | eye
 
 
 def packed(groups: Tensor) -> Tensor:
