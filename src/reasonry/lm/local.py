@@ -40,6 +40,15 @@ class Piece:
     top_logprobs: tuple[dict[int, float], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a text's tokens were worth to the model: for each after the first, its log-probability, and the likeliest at its place."""
+
+    logprobs: tuple[float, ...]
+    top_logprobs: tuple[dict[int, float], ...] | None
+    cost: Cost
+
+
 class LocalLM:
     """Implements `core.LM` over an `Engine`. At most `max_rows` requests are computed together, over a pool of `kv_tokens` tokens.
 
@@ -117,6 +126,13 @@ class LocalLM:
             return ()
         job = await self._run(Job(Row(context + ids), score_from=len(context)))
         return tuple(job.logprobs)
+
+    async def score_prompt(self, ids: Ids, top_logprobs: int = 0) -> Scored:
+        """The model's own log-probability of each token of a prompt after its first, with alternatives and what it cost."""
+        if len(ids) < 2:
+            return Scored((), () if top_logprobs else None, Cost(prompt_tokens=len(ids)))
+        job = await self._run(Job(Row(list(ids)), score_from=1, score_top=top_logprobs))
+        return Scored(tuple(job.logprobs), tuple(job.top_logprobs) if top_logprobs else None, self.engine.cost(job))
 
     async def sequence(self, ids: Iterable[int], program: Program | None = None) -> Sequence:
         """A row to be steered token by token, `ids` computed. `program`: which blocks its tokens run through, `None` for all."""

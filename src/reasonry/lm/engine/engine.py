@@ -181,23 +181,29 @@ class Engine:
                 job.heads += 1
 
     def _score(self, members: list[tuple[Job, int]], ends: list[int], hidden: Tensor) -> None:
-        """Appends to scoring jobs the log-probabilities of the tokens that follow those just computed."""
+        """Appends to scoring jobs the log-probabilities of the tokens that follow those just computed, each token once."""
         flat: list[int] = []
         targets: list[int] = []
         owners: list[Job] = []
         for (job, n), end in zip(members, ends, strict=True):
             if job.score_from is not None:
                 done = job.row.computed
-                first, stop = max(done, job.score_from - 1), min(done + n, len(job.row.ids) - 1)
+                first, stop = max(done, job.score_from - 1 + len(job.logprobs)), min(done + n, len(job.row.ids) - 1)
                 flat += range(end - n + 1 + first - done, end - n + 1 + stop - done)
                 targets += job.row.ids[first + 1 : stop + 1]
                 owners += [job] * (stop - first)
         for at in range(0, len(flat), SCORED):
             logp = self._head(hidden[flat[at : at + SCORED]]).float().log_softmax(dim=-1)
             wanted = torch.tensor(targets[at : at + SCORED], device=self.device)
-            for job, value in zip(owners[at : at + SCORED], logp.gather(1, wanted[:, None])[:, 0].tolist(), strict=True):
+            some = owners[at : at + SCORED]
+            for job, value in zip(some, logp.gather(1, wanted[:, None])[:, 0].tolist(), strict=True):
                 job.logprobs.append(value)
                 job.heads += 1
+            if k := max((job.score_top for job in some), default=0):
+                values, ids = logp.topk(min(k, logp.shape[1]), dim=-1)
+                for job, top, where in zip(some, values.tolist(), ids.tolist(), strict=True):
+                    if job.score_top:
+                        job.top_logprobs.append(dict(zip(where[: job.score_top], top[: job.score_top], strict=True)))
 
     def _commit(self, job: Job, n: int, hidden: Tensor) -> bool:
         """Books what the step computed for a job; whether its listener is to be told."""

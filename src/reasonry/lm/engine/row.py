@@ -111,6 +111,8 @@ class Job:
     """Watches for stop strings and pieces of text; `None` where neither is asked for."""
     score_from: int | None = None
     """Log-probabilities of `ids[score_from:]` are wanted."""
+    score_top: int = 0
+    """How many alternatives to report beside each scored token."""
     wants_logits: bool = False
     streams: bool = False
     """Whether each step reports it, not only its end."""
