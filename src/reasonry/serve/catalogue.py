@@ -1,0 +1,93 @@
+"""Which models there are: the plain ones, and each with every solver on top, as `pocket:delethink` or `pocket:delethink?C=64`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reasonry.core import LM, Problem, Solver, UserError, Verdict
+from reasonry.serve.errors import Refusal
+from reasonry.serve.requests import Ask
+from reasonry.solve import SOLVERS, build_solver
+from reasonry.tasks.judges import final_answer
+
+SAMPLING_OPTIONS = ("temperature", "top_p", "top_k", "min_p")
+"""Request fields that reach a solver, as options of its spec."""
+
+SOLVER_FIELDS = frozenset(
+    {"model", "solver", "budget", "messages", "prompt", "max_tokens", "max_completion_tokens", "n", "seed", "stream", "stream_options"}
+) | set(SAMPLING_OPTIONS)
+"""Request fields that mean something for a method of many calls. The others speak of one call's tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnyQuestion:
+    """The task behind a request: a question whose right answer nobody told us. Solvers use it to read answers, not to judge them."""
+
+    name: str = "request"
+
+    def problems(self, split: str, n: int | None = None, seed: int = 0) -> list[Problem]:
+        """Raises UserError: questions come from requests."""
+        raise UserError("task: a server's questions come from its requests; name a task to draw problems from")
+
+    def extract(self, text: str) -> str | None:
+        """The final answer as any of the usual forms spells it."""
+        return final_answer(text)
+
+    def judge(self, problem: Problem, answer: str) -> Verdict:
+        """Not scored: there is no gold answer."""
+        return Verdict(None, None, "a request brings no gold answer", self.extract(answer))
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The models by name; the first is the one meant where a request may leave the name out."""
+
+    lms: Mapping[str, LM]
+
+    @property
+    def names(self) -> list[str]:
+        """Every model name, methods included, without options."""
+        return [*self.lms, *(f"{model}:{solver}" for model in self.lms for solver in SOLVERS)]
+
+    def plain(self, name: str | None) -> LM:
+        """The model of that name alone. Raises Refusal with status 404."""
+        model, _ = self._split(next(iter(self.lms)) if name is None else name)
+        return self.lms[model]
+
+    def find(self, ask: Ask) -> tuple[LM, Solver | None]:
+        """The model a request names, and its solver where it asks for one.
+
+        Raises Refusal: 404 for a name nobody has, 400 where the solver's options are wrong or a field cannot be honoured.
+        """
+        model, spec = self._split(ask.model)
+        if spec and ask.solver:
+            raise Refusal(f"model names the solver {spec!r} and solver names {ask.solver!r}; use one of them", "solver")
+        lm, spec = self.lms[model], spec or ask.solver
+        if spec is None:
+            if ask.budget is not None:
+                raise Refusal("budget is for solvers; name one in solver, or use max_tokens", "budget")
+            return lm, None
+        if odd := min(ask.said - SOLVER_FIELDS, default=None):
+            raise Refusal(f"{odd} speaks of one call's tokens but {spec!r} makes several calls; leave it out", odd)
+        try:
+            return lm, build_solver(_with_sampling(spec, ask), lm, AnyQuestion())
+        except UserError as error:
+            raise Refusal(str(error), "solver" if ask.solver else "model") from None
+
+    def _split(self, name: str) -> tuple[str, str | None]:
+        for model in sorted(self.lms, key=len, reverse=True):
+            if name == model:
+                return model, None
+            spec = name.removeprefix(f"{model}:")
+            if spec != name and spec.partition("?")[0] in SOLVERS:
+                return model, spec
+        raise Refusal(f"model {name!r} does not exist; use one of {', '.join(self.names)}", "model", "model_not_found", 404)
+
+
+def _with_sampling(spec: str, ask: Ask) -> str:
+    """The spec with the request's sampling fields as options; an option in the spec itself says more and stays."""
+    given = {f: getattr(ask.sampling, f) for f in SAMPLING_OPTIONS if f in ask.said and not re.search(rf"[?&]{f}=", spec)}
+    extra = "&".join(f"{f}={value!r}" for f, value in given.items() if value is not None)
+    return spec + ("&" if "?" in spec else "?") * bool(extra) + extra
