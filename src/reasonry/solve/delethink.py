@@ -84,6 +84,10 @@ def head_beside_tail(head: int = 100) -> Carry:
     """
 
     async def carry(at: Boundary) -> Carried:
+        if len(at.running) <= head + at.m:
+            raise UserError(
+                f"Delethink: keep_head is {head} but with m ({at.m}) beside it must stay below C; lower keep_head or m, or raise C"
+            )
         return Carried(progressive(at.running, head, at.m))
 
     return carry

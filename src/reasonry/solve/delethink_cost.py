@@ -3,89 +3,70 @@
 Symbols: S thinking tokens, C chunk budget, m carry-over, |q| query tokens. A chunk's context is read (prefilled) once and its new
 tokens are sampled, so a carried token is processed twice. Attention is counted by one of two conventions, and figures from the two
 must not be mixed: `causal` (a token attends to itself and what stands before it: n (n + 1) / 2 pairs) or `full` (n² pairs, as a dense
-kernel without a causal skip would compute). A multiply and an add count as two; norms, rotations, softmax and the embedding look-up
-are left out. The output layer is counted once per sampled token.
+kernel without a causal skip would compute). FLOPs per token and per pair are the engine's own (`lm.engine.flops`). A call's last
+sampled token is handed back without being run through the network, in the engine as in these formulas.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil
 
 from reasonry.core import UserError
+from reasonry.lm.decoder import DecoderConfig
+from reasonry.lm.engine.flops import block_flops, causal_pairs, head_flops, key_flops
 
-Pairs = Callable[[int], float]
-"""Context length n -> query–key pairs attended to."""
+Pairs = Callable[[int, int], int]
+"""(new tokens, tokens before them) -> query–key pairs computed in one block."""
 
-
-def causal(n: int) -> float:
-    """n (n + 1) / 2: each token attends to itself and to what stands before it."""
-    return n * (n + 1) / 2
-
-
-def full(n: int) -> float:
-    """n²: every token attends to every other."""
-    return float(n * n)
+causal: Pairs = causal_pairs
+"""Each token attends to itself and to all before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A decoder's shape, as far as it costs."""
-
-    layers: int
-    width: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    ff: int
-    vocab: int
-    bytes_per_value: int = 2
-    """Of the key-value cache."""
-
-    @property
-    def linear_flops(self) -> float:
-        """FLOPs of all projections and MLPs for one token."""
-        attention = self.width * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
-        return 2.0 * self.layers * (attention + 3 * self.width * self.ff)
-
-    @property
-    def pair_flops(self) -> float:
-        """FLOPs of one query–key pair over all layers and heads: the score and the weighted value."""
-        return 4.0 * self.layers * self.heads * self.head_dim
-
-    @property
-    def head_flops(self) -> float:
-        """FLOPs of the output layer for one token."""
-        return 2.0 * self.width * self.vocab
-
-    @property
-    def kv_bytes(self) -> int:
-        """Bytes of keys and values per cached token."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * self.bytes_per_value
+def full(new: int, past: int) -> int:
+    """Every new token's row is computed against the whole context, before and after it."""
+    return new * (past + new)
 
 
-R1_DISTILL_1_5B = Shape(layers=28, width=1536, heads=12, kv_heads=2, head_dim=128, ff=8960, vocab=151_936)
+R1_DISTILL_1_5B = DecoderConfig(
+    vocab_size=151_936, hidden_size=1536, num_layers=28, num_heads=12, num_kv_heads=2, head_dim=128, intermediate_size=8960,
+    max_position=131_072, qkv_bias=True, tie_embeddings=False,
+)  # fmt: skip
 """The shape of the paper's model, R1-Distill-Qwen-1.5B."""
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One model call, as far as it costs."""
+
+    context: int
+    """Tokens it was given, |x|."""
+    sampled: int
+    """Tokens it sampled, |y|."""
+    cached: int = 0
+    """Of the context, those whose keys and values were found in a prefix cache."""
+
+
+@dataclass(frozen=True, slots=True)
 class ThinkingCost:
-    """What a thought costs. `sampled` + `prefilled` = `processed` tokens."""
+    """What a thought costs."""
 
     sampled: int
-    prefilled: int
+    """Σ |y_l|."""
+    read: int
+    """Σ |x_l|: context tokens, the carried ones again at each boundary, cached or not."""
     peak_kv_tokens: int
-    peak_kv_bytes: int
+    """The most tokens whose keys and values were held at once."""
     linear_flops: float
     """Projections, MLPs and output layer."""
     attention_flops: float
 
     @property
     def processed(self) -> int:
-        """Tokens that go through the network: Σ |x_l| + |y_l|."""
-        return self.sampled + self.prefilled
+        """Σ |x_l| + |y_l|."""
+        return self.sampled + self.read
 
     @property
     def flops(self) -> float:
@@ -93,13 +74,16 @@ class ThinkingCost:
         return self.linear_flops + self.attention_flops
 
 
-def cost_of_calls(shape: Shape, calls: Sequence[tuple[int, int]], pairs: Pairs = causal) -> ThinkingCost:
-    """The cost of separate model calls, given as (context tokens, sampled tokens) each; no cache is shared between them."""
-    sampled, prefilled = sum(y for _, y in calls), sum(x for x, _ in calls)
-    peak = max((x + y for x, y in calls), default=0)
-    linear = shape.linear_flops * (sampled + prefilled) + shape.head_flops * sampled
-    attention = shape.pair_flops * sum(pairs(x + y) for x, y in calls)
-    return ThinkingCost(sampled, prefilled, peak, peak * shape.kv_bytes, linear, attention)
+def cost_of_calls(config: DecoderConfig, calls: Iterable[Call], pairs: Pairs = causal) -> ThinkingCost:
+    """The cost of model calls made one after another; each samples at least one token."""
+    sampled = read = peak = attended = run = 0
+    for call in calls:
+        new = call.context - call.cached + call.sampled - 1
+        sampled, read, run = sampled + call.sampled, read + call.context, run + new
+        attended += pairs(new, call.cached)
+        peak = max(peak, call.cached + new)
+    linear = config.num_layers * run * block_flops(config) + sampled * head_flops(config)
+    return ThinkingCost(sampled, read, peak, linear, config.num_layers * attended * key_flops(config))
 
 
 def chunks(S: int, C: int, m: int) -> list[int]:
@@ -112,25 +96,24 @@ def chunks(S: int, C: int, m: int) -> list[int]:
     return [C] + [C - m] * (later - 1) + [S - C - (later - 1) * (C - m)]
 
 
-def longcot_cost(shape: Shape, S: int, query: int = 0, pairs: Pairs = causal) -> ThinkingCost:
+def longcot_cost(config: DecoderConfig, S: int, query: int = 1, pairs: Pairs = causal) -> ThinkingCost:
     """S thinking tokens in one context: FLOPs O(S²), memory O(S)."""
-    return cost_of_calls(shape, [(query, S)], pairs)
+    return cost_of_calls(config, [Call(query, S)], pairs)
 
 
-def thinking_cost(shape: Shape, S: int, C: int, m: int, query: int = 0, pairs: Pairs = causal) -> ThinkingCost:
+def thinking_cost(config: DecoderConfig, S: int, C: int, m: int, query: int = 1, pairs: Pairs = causal) -> ThinkingCost:
     """S thinking tokens in Delethink's chunks: FLOPs O(S), memory O(1). Raises UserError unless 0 <= m < C."""
-    lengths = chunks(S, C, m)
-    return cost_of_calls(shape, [(query + (m if l else 0), y) for l, y in enumerate(lengths)], pairs)
+    return cost_of_calls(config, [Call(query + (m if l else 0), y) for l, y in enumerate(chunks(S, C, m))], pairs)
 
 
-def crossover(shape: Shape, C: int, m: int, query: int = 0, pairs: Pairs = causal) -> int:
+def crossover(config: DecoderConfig, C: int, m: int, query: int = 1, pairs: Pairs = causal) -> int:
     """The first thinking length at which Delethink takes no more FLOPs than one long context. Raises UserError unless 0 <= m < C.
 
     Found in the first chunk that ends cheaper; inside a chunk the long context grows faster with every token, so bisection is exact.
     """
 
     def pays(S: int) -> bool:
-        return thinking_cost(shape, S, C, m, query, pairs).flops <= longcot_cost(shape, S, query, pairs).flops
+        return thinking_cost(config, S, C, m, query, pairs).flops <= longcot_cost(config, S, query, pairs).flops
 
     start = C
     while not pays(start + C - m):
