@@ -25,6 +25,10 @@ N = 60
 every_skill = pytest.mark.parametrize("name", SKILLS)
 
 
+def asked(problem) -> str:
+    return problem.messages[-1].content
+
+
 def content(problem):
     """What is asked, and what the tools know: "what is the price of tea?" is another problem where tea has another price."""
     return problem.messages, str(problem.meta.get("facts"))
@@ -200,9 +204,9 @@ def test_atoms_compose(a, b):
 @given(seed=st.integers(), size=st.integers(2, 8), modulus=st.integers(2, 30))
 def test_register_programs_are_what_python_says_they_are(seed, size, modulus):
     """The final register file, computed again by running the program text as Python."""
-    problem = registers(registers=size, modulus=modulus).draw(random.Random(seed))
+    problem = registers(registers=size, modulus=modulus).draw(random.Random(seed)).problem("registers")
     scope = {}
-    declared, looped = re.match(r"(?:mod \d+\. )?([^.]*)\. loop \d+: ([^.]*)\. give", problem.prompt).groups()
+    ((declared, looped),) = re.findall(r"^(?:mod \d+\. )?([^.]*)\. loop \d+: ([^.]*)\. give", asked(problem))
     exec(declared.replace(" ", "\n"), {}, scope)
     for _ in range(problem.meta["loops"]):
         for op in looped.split():
@@ -272,10 +276,10 @@ def test_tool_calls_of_a_demonstration_give_the_results_it_shows():
 
 
 def test_notes_are_copied_with_the_item_in_its_place():
-    copied = [p for p in SKILLS["notes"]().problems("train", N) if "copy" in p.prompt]
+    copied = [p for p in SKILLS["notes"]().problems("train", N) if "copy" in asked(p)]
     for problem in copied:
-        items = re.findall(r"^\d+\. (.*)$", problem.prompt, re.MULTILINE)
-        new, place = re.search(r"with (.*) as number (\d+)", problem.prompt).groups()
+        items = re.findall(r"^\d+\. (.*)$", asked(problem), re.MULTILINE)
+        ((new, place),) = re.findall(r"with (.*) as number (\d+)", asked(problem))
         items.insert(int(place) - 1, new)
         assert problem.answer == "; ".join(items)
     assert copied
@@ -285,7 +289,7 @@ def test_half_of_the_judged_solutions_are_wrong_and_their_lines_say_so():
     problems = SKILLS["judge"]().problems("train", 400)
     assert 0.4 < sum(p.answer == "wrong" for p in problems) / 400 < 0.6
     for problem in problems:
-        shown = re.findall(r"(\d+[-+*]\d+)=(\d+)", problem.prompt)
+        shown = re.findall(r"(\d+[-+*]\d+)=(\d+)", asked(problem))
         false = [i for i, (left, right) in enumerate(shown, 1) if eval(left) != int(right)]
         assert problem.answer == ("wrong" if false else "right")
         assert problem.meta["wrong_line"] == (false[0] if false else None)
@@ -294,7 +298,7 @@ def test_half_of_the_judged_solutions_are_wrong_and_their_lines_say_so():
 def test_stated_reliability_of_peers_is_true():
     right: dict[int, list[bool]] = {}
     for problem in SKILLS["revise"]().problems("train", 1500):
-        for k, said in re.findall(r"right (\d) of 10\): (\d+)", problem.prompt):
+        for k, said in re.findall(r"right (\d) of 10\): (\d+)", asked(problem)):
             right.setdefault(int(k), []).append(said == problem.answer)
     for k, held in right.items():
         assert abs(sum(held) / len(held) - k / 10) < 0.12

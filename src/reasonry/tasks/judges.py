@@ -117,8 +117,8 @@ _TIDY = (
 """Spellings of numbers made alike. A percent or currency sign is a unit and is dropped: 50% reads as 50."""
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 _NUMBER = re.compile(
-    rf"(?<![\w.])(?P<sign>[-+]?)(?:(?:(?P<whole>{_DIGITS})\s+)?(?P<top>{_DIGITS})\s*/\s*(?P<bottom>{_DIGITS})"
-    rf"|(?P<decimal>{_DIGITS}?\.\d+|{_DIGITS}\.?)(?:[eE](?P<power>[-+]?\d{{1,3}}))?)(?!\d|[.,]\d|[A-Za-z]\b)",
+    rf"(?<![\w.])(?<!\d,)(?P<sign>[-+]?)(?:(?:(?P<whole>{_DIGITS})\s+)?(?P<top>{_DIGITS})\s*/\s*(?P<bottom>{_DIGITS})"
+    rf"|(?P<decimal>{_DIGITS}?\.\d+|{_DIGITS}\.?)(?:[eE](?P<power>[-+]?\d{{1,3}}))?)(?!\d|[.,]\d|[A-Za-z]\b|[eE][-+]?\d)",
     re.ASCII,
 )
 _LONGEST = 400

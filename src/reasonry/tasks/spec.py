@@ -47,7 +47,7 @@ def load_task(spec: str) -> Task:
         return TASKS[name](**convert(TASKS[name], options, name))
     if name.startswith("gym:"):
         return Gym(name.removeprefix("gym:"), {option: plain(text) for option, text in options.items()})
-    if name.endswith(".jsonl") or Path(name).is_dir():
+    if name.endswith(".jsonl") or (name and Path(name).is_dir()):
         return _file(name, **convert(partial(_file, name), options, name))
     raise UserError(f"task: {name!r} is unknown; use one of {', '.join(TASKS)}, a .jsonl file or gym:DATASET")
 
