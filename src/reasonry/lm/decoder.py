@@ -177,12 +177,18 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Fresh weights: normal with deviation 0.02, projections into the residual stream narrower by √(2L), norms one, biases zero."""
+        """Fresh weights: embeddings normal with deviation 0.02, matrices with 1/√(inputs), those into the residual stream narrower by
+        √(2L), norms one, biases zero.
+
+        Not the 0.02 of large models: at these widths that is several times too small, and costs a pocket model half its training.
+        """
         for name, p in self.named_parameters():
             if name.endswith("norm.weight"):
                 p.fill_(1.0)
             elif name.endswith("bias"):
                 p.zero_()
+            elif p is self.embed_tokens.weight:
+                p.normal_(0.0, 0.02, generator=generator)
             else:
                 into_stream = name.endswith(("o_proj.weight", "down_proj.weight"))
-                p.normal_(0.0, 0.02 / (2 * self.config.num_layers) ** 0.5 if into_stream else 0.02, generator=generator)
+                p.normal_(0.0, (p.shape[1] * (2 * self.config.num_layers if into_stream else 1)) ** -0.5, generator=generator)

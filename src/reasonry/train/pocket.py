@@ -25,7 +25,7 @@ from reasonry.lm.decoder import Decoder, DecoderConfig
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.tasks.skills.corpus import documents, numbered_documents
 from reasonry.tasks.skills.registers import unknowable
-from reasonry.train.sft import Batch, Example, adamw, batches, chat_example, fit, warm_then_cosine
+from reasonry.train.sft import Batch, Example, batches, chat_example, fit, muon, warm_then_cosine
 
 SHIPPED = Path(__file__).parents[1] / "lm" / "pocket"
 SAVE_EVERY = 200
@@ -50,11 +50,11 @@ class Plan:
     config: DecoderConfig
     tokens: int
     """Training length in tokens, prompts and padding included."""
-    batch: int = 4096
+    batch: int
     """Tokens per step."""
-    lr: float = 3e-3
-    weight_decay: float = 0.1
-    warmup: int = 100
+    lr: float = 6e-3
+    weight_decay: float = 0.05
+    warmup: int = 60
     seed: int = 0
 
     @property
@@ -71,8 +71,8 @@ def _shape(width: int, layers: int, heads: int, ffn: int) -> DecoderConfig:
 
 
 PLANS = {
-    "pocket-1m": Plan(_shape(128, 4, 4, 384), tokens=7_000_000),
-    "pocket": Plan(_shape(192, 10, 6, 512), tokens=9_000_000),
+    "pocket-1m": Plan(_shape(128, 4, 4, 384), tokens=4_800_000, batch=2048),
+    "pocket": Plan(_shape(192, 10, 6, 512), tokens=7_800_000, batch=3072),
 }
 
 
@@ -109,13 +109,14 @@ def make(name: str, work: Path, out: Path) -> None:
     tokenizer = pocket_tokenizer()
     decoder = Decoder(replace(plan.config, vocab_size=tokenizer.vocab_size))
     decoder.reset_parameters(torch.Generator().manual_seed(plan.seed))
-    optimizer = adamw(decoder, plan.lr, plan.weight_decay)
+    optimizers = muon(decoder, plan.lr, plan.weight_decay)
     start, tokens, seconds = 0, 0, 0.0
     checkpoint = work / f"{name}.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         decoder.load_state_dict(state["decoder"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         start, tokens, seconds = state["step"], state["tokens"], state["seconds"]
     stream = islice(data(tokenizer, plan), start, None)
     began = time.monotonic() - seconds
@@ -124,7 +125,7 @@ def make(name: str, work: Path, out: Path) -> None:
         shown = bar.add_task(name, total=plan.steps, completed=start, note="")
         smooth = None
         for p in fit(
-            decoder, optimizer, stream, lambda s: plan.lr * warm_then_cosine(s, plan.warmup, plan.steps), range(start, plan.steps), tokens
+            decoder, optimizers, stream, lambda s: plan.lr * warm_then_cosine(s, plan.warmup, plan.steps), range(start, plan.steps), tokens
         ):
             smooth = p.loss if smooth is None else 0.95 * smooth + 0.05 * p.loss
             spent = time.monotonic() - began
@@ -134,7 +135,7 @@ def make(name: str, work: Path, out: Path) -> None:
                 log.write(json.dumps({"step": p.step + 1, "loss": round(smooth, 4), "tokens": p.tokens, "seconds": round(spent, 1)}) + "\n")
                 log.flush()
             if (p.step + 1) % SAVE_EVERY == 0 or p.step + 1 == plan.steps:
-                state = {"decoder": decoder.state_dict(), "optimizer": optimizer.state_dict()}
+                state = {"decoder": decoder.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
                 part = checkpoint.with_suffix(".part")
                 torch.save({**state, "step": p.step + 1, "tokens": p.tokens, "seconds": spent}, part)
                 part.replace(checkpoint)
