@@ -1,8 +1,11 @@
 """Text to token ids and back, chat messages to text, for any Hugging Face folder with a `tokenizer.json`.
 
-Invariants. Ids and rendered text equal those of transformers' fast tokenizer on the same folder. The files of a folder are kept as
-bytes and written back unchanged: loading and saving changes nothing. Text that goes out token by token (`Detokenizer`) is, piece after
-piece, exactly the text `decode` gives for all the ids.
+Invariants. Ids are those of the folder's `tokenizer.json`, and they and rendered chats equal transformers' fast tokenizer there. The files
+of a folder are kept as bytes and written back unchanged: loading and saving changes nothing. Text that goes out token by token
+(`Detokenizer`) is, piece after piece, exactly the text `decode` gives for all the ids.
+
+One difference: for folders of class `LlamaTokenizer` (Llama 2 and its like) transformers 5 rebuilds the tokenizer from its vocabulary and
+splits leading spaces otherwise than the file says; we follow the file, as transformers 4 does.
 """
 
 from __future__ import annotations
