@@ -109,7 +109,8 @@ def registers(
 ) -> Skill:
     """Programs of `ops` operations (without it, 1–4) over `registers` registers, run `loops` times (without it, 1–8).
 
-    Without `loops`, programs are those of the training text: 2–16 operations in all, and short enough to restate. `restate` is the share
+    Without `loops`, programs are those of the training text: 2–16 operations in all, and short enough to restate. With `ops` of at least
+    `registers`, every register changes in every loop, so that all of the file must be remembered. `restate` is the share
     of demonstrations in restating style, `cut_share` the share whose working starts in the middle. `long_share` of the programs run
     9–64 loops and change every register in each; their demonstrations always start near the end. Raises UserError for a value out of range.
     """
@@ -144,7 +145,7 @@ def registers(
             if loops or ((ops or 2 <= length * times <= 16) and (times == 1 or times * (registers + length) <= ITEMS)):
                 return length, times
 
-    def long_program(rng: random.Random) -> list[str]:
+    def covering_program(rng: random.Random) -> list[str]:
         while True:
             program = [draw_op(rng) for _ in range(ops or rng.randint(registers, max(registers, 4)))]
             if {op[0] for op in program} == set(names):
@@ -153,10 +154,11 @@ def registers(
     def draw(rng: random.Random) -> Draft:
         start = {name: rng.randrange(modulus) for name in names}
         if loops is None and rng.random() < long_share:
-            program, times = long_program(rng), rng.randint(*LONG)
+            program, times = covering_program(rng), rng.randint(*LONG)
         else:
             length, times = shape(rng)
-            program = [draw_op(rng) for _ in range(length)]
+            covers = ops is not None and ops >= registers
+            program = covering_program(rng) if covers else [draw_op(rng) for _ in range(length)]
         mod = "" if modulus == 10 else f"mod {modulus}. "
         text = f"{mod}{show(start)}. loop {times}: {' '.join(program)}. give {' '.join(names)}"
         meta = {"start": start, "ops": program, "loops": times, "modulus": modulus, "registers": registers, "steps": len(program) * times}
