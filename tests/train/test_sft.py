@@ -1,5 +1,6 @@
 """What supervised training promises: the right tokens are predicted, rows are strangers to one another, order follows the seed."""
 
+from collections.abc import Callable
 from itertools import islice, pairwise
 
 import pytest
@@ -10,9 +11,11 @@ from reasonry.core import Message
 from reasonry.lm.decoder import Decoder, DecoderConfig
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.nn.attention import causal
+from reasonry.train.muon import orthogonal
 from reasonry.train.pocket import CHATML, SPECIAL
-from reasonry.train.sft import Example, adamw, batches, chat_example, collate, fit, nll, warm_then_cosine
+from reasonry.train.sft import Example, adamw, batches, chat_example, collate, fit, muon, nll, warm_then_cosine
 
+Make = Callable[[Decoder, float, float], list[torch.optim.Optimizer]]
 CONFIG = DecoderConfig(400, 32, 2, 2, 1, 16, 64, 128, qk_norm=True)
 
 
@@ -70,28 +73,40 @@ def test_the_learning_rate_warms_and_cools() -> None:
     assert all(a >= b for a, b in pairwise(factors[9:]))
 
 
-def test_training_learns_and_a_resumed_run_ends_with_the_same_weights(decoder: Decoder) -> None:
+@pytest.mark.parametrize("make", [adamw, muon])
+def test_training_learns_and_a_resumed_run_ends_with_the_same_weights(decoder: Decoder, make: Make) -> None:
     """The loss of a tiny corpus falls; stopping after 5 of 10 steps and going on equals 10 steps, bit for bit."""
     corpus = [Example(tuple((7 * n + t) % 50 for t in range(8)), (False,) + (True,) * 7) for n in range(16)] * 40
     start = {k: v.clone() for k, v in decoder.state_dict().items()}
 
-    def run(model: Decoder, optimizer: torch.optim.Optimizer, steps: range) -> list[float]:
+    def run(model: Decoder, optimizers: list[torch.optim.Optimizer], steps: range) -> list[float]:
         stream = islice(batches(corpus, 64, 16, torch.Generator().manual_seed(0)), steps.start, None)
-        return [p.loss for p in fit(model, optimizer, stream, lambda s: 3e-3, steps)]
+        return [p.loss for p in fit(model, optimizers, stream, lambda s: 3e-3, steps)]
 
-    losses = run(decoder, adamw(decoder, 3e-3, 0.1), range(60))
+    losses = run(decoder, make(decoder, 3e-3, 0.1), range(60))
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
 
-    whole, halves = Decoder(CONFIG), Decoder(CONFIG)
+    whole, first_half, second_half = Decoder(CONFIG), Decoder(CONFIG), Decoder(CONFIG)
     whole.load_state_dict(start)
-    halves.load_state_dict(start)
-    run(whole, adamw(whole, 3e-3, 0.1), range(10))
-    first = adamw(halves, 3e-3, 0.1)
-    run(halves, first, range(5))
-    state = first.state_dict()
-    resumed, second = Decoder(CONFIG), None
-    resumed.load_state_dict(halves.state_dict())
-    second = adamw(resumed, 3e-3, 0.1)
-    second.load_state_dict(state)
-    run(resumed, second, range(5, 10))
-    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True))
+    run(whole, make(whole, 3e-3, 0.1), range(10))
+    first_half.load_state_dict(start)
+    before = make(first_half, 3e-3, 0.1)
+    run(first_half, before, range(5))
+    second_half.load_state_dict(first_half.state_dict())
+    after = make(second_half, 3e-3, 0.1)
+    for new, old in zip(after, before, strict=True):
+        new.load_state_dict(old.state_dict())
+    run(second_half, after, range(5, 10))
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), second_half.state_dict().values(), strict=True))
+
+
+def test_muons_update_is_nearly_orthogonal() -> None:
+    """Five Newton-Schulz steps bring the singular values of a random matrix near one and keep its singular vectors."""
+    g = torch.randn(24, 64, generator=torch.Generator().manual_seed(0))
+    u, _, vh = torch.linalg.svd(g, full_matrices=False)
+    o = orthogonal(g)
+    values = torch.linalg.svdvals(o)
+    assert 0.6 < values.min() < values.max() < 1.3
+    aligned = u.T @ o @ vh.T
+    torch.testing.assert_close(aligned, torch.diag(aligned.diagonal()), atol=1e-4, rtol=0)
+    torch.testing.assert_close(orthogonal(g.T), o.T, atol=1e-4, rtol=1e-4)

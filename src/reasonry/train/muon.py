@@ -1,7 +1,7 @@
-"""Muon: momentum whose update is made orthogonal, for the matrices of a network (Jordan et al. 2024, "Muon: an optimizer for hidden layers").
+"""Muon: momentum whose update is made orthogonal (Jordan et al. 2024, "Muon: an optimizer for hidden layers").
 
-For each matrix W [n, m] with gradient G: M ← μM + G, U = orthogonal(G + μM), W ← W − η (0.2 √max(n, m) U + λ W). The factor gives the update
-the root-mean-square size of AdamW's, so that one learning rate serves both (Liu et al., arXiv 2502.16982, eq. 4).
+For each matrix W [n, m] with gradient G: M ← μM + G, U = orthogonal(G + μM), W ← W − η (0.2 √max(n, m) U + λ W). The factor gives
+the update the root-mean-square size of AdamW's, so that one learning rate serves both (Liu et al., arXiv 2502.16982, eq. 4).
 
 Differs from `torch.optim.Muon`: the orthogonalisation runs in the gradient's own dtype. torch's runs in bfloat16, which processors without
 bfloat16 arithmetic emulate: 6 s a step where this takes 0.3 s, for the larger pocket model on such a processor.

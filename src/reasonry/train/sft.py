@@ -113,7 +113,7 @@ def adamw(decoder: Decoder, lr: float, weight_decay: float) -> list[torch.optim.
 
 
 def muon(decoder: Decoder, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the blocks' matrices, AdamW for embeddings and norms. For training from scratch: three times fewer tokens than AdamW here."""
+    """Muon for the blocks' matrices, AdamW for embeddings and norms: what training from scratch wants."""
     inner = [p for name, p in decoder.named_parameters() if p.ndim == 2 and name.startswith("layers.")]
     outer = [p for name, p in decoder.named_parameters() if p.ndim < 2 or not name.startswith("layers.")]
     return [Muon(inner, lr, weight_decay=weight_decay), torch.optim.AdamW(outer, lr=lr, betas=(0.9, 0.95), weight_decay=0.0)]
