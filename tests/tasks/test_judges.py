@@ -1,10 +1,9 @@
 """Tricky spellings: a parser's slip looks like a weak model, so each is written down here."""
 
 import threading
-import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonry.core import Missing, Problem, UserError
@@ -74,12 +73,14 @@ def test_a_marked_answer_that_is_no_number_is_not_replaced_by_another():
     assert numeric_answer("we get 42\n#### unknown") is None
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(-(10**12), 10**12))
 def test_integers_survive_every_dress(x):
     for text in (f"#### {x}", f"#### {x:,}", f"\\boxed{{{x}}}", f"the answer is {x}.", f"so {x}", f"#### ${x}", f"#### {x}.00"):
         assert numeric_answer(text) == str(x)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(-999, 999), st.integers(1, 99))
 def test_a_fraction_and_its_spelling_are_the_same_number(top, bottom):
     judge = numeric()
@@ -128,26 +129,22 @@ def test_exact_takes_off_the_dress_but_keeps_the_letters():
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "answer"),
     [
-        "#### " + " " * 50_000 + "x",
-        r"\boxed{" * 20_000,
-        "answer is " * 20_000,
-        "9" * 100_000,
-        "1," * 50_000,
-        "1 " * 50_000 + "/",
-        "{" * 99_999,
+        ("#### " + " " * 200_000 + "x", None), (r"\boxed{" * 100_000, None), ("answer is " * 100_000, None), ("9" * 400_000, None),
+        ("1," * 200_000 + " 1", "1"), ("1 " * 200_000 + "/", "1"), ("{" * 400_000, None), (" " * 400_000 + "1", "1"),
+        (r"\boxed{" + "{}" * 200_000 + "1}", "1"), ("- " * 200_000 + "1", "-1"),
     ],
-)
-def test_hostile_text_is_read_in_little_time(text):
-    """Patterns that backtrack turn a long answer into a stall; these take milliseconds when they do not."""
-    started = time.process_time()
-    for judge in (exact, numeric()):
-        judge(ask("1"), text)
+    ids=range(10),
+)  # fmt: skip
+def test_hostile_text_is_read_in_linear_time(text, answer):
+    """A pattern that backtracks would turn these into hours, and the suite's time-out into the messenger."""
+    assert numeric_answer(text) == answer
+    exact(ask("1"), text)
     hash_answer(text)
-    assert time.process_time() - started < 5
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.text())
 def test_no_text_raises(text):
     for judge in (exact, numeric()):
@@ -156,6 +153,7 @@ def test_no_text_raises(text):
 
 
 def test_math_verify_compares_by_meaning():
+    pytest.importorskip("math_verify")
     judge = math_verify()
     assert judge(ask(r"\frac{1}{2}"), r"so \boxed{0.5}").passed
     assert judge(ask("x^2+2x+1"), r"\boxed{(x+1)^2}").passed
@@ -167,6 +165,7 @@ def test_math_verify_compares_by_meaning():
 
 def test_math_verify_works_in_a_thread():
     """The library's time-outs are signals, which only the main thread may set."""
+    pytest.importorskip("math_verify")
     found = []
     thread = threading.Thread(target=lambda: found.append(math_verify()(ask("1/2"), r"\boxed{0.5}")))
     thread.start()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonry.core import Task, UserError
@@ -60,6 +60,7 @@ def test_a_changed_final_answer_fails(name):
 
 
 @every_skill
+@settings(max_examples=40, deadline=None)
 @given(text=st.text(max_size=60))
 def test_a_judge_raises_for_nothing_a_model_writes(name, text):
     skill = SKILLS[name]()
@@ -184,6 +185,7 @@ def test_bad_split_and_missing_n_are_named():
         SKILLS["registers"](registers=2, modulus=2, ops=1, loops=1).problems("validation", 100)
 
 
+@settings(max_examples=40, deadline=None)
 @given(steps=st.integers(1, 30), seed=st.integers())
 def test_chains_stay_in_range_and_their_lines_are_true(steps, seed):
     start, atoms = chain(steps, random.Random(seed))
@@ -195,12 +197,14 @@ def test_chains_stay_in_range_and_their_lines_are_true(steps, seed):
     assert written[-1].endswith(f"={result(start, atoms)}")
 
 
+@settings(max_examples=40, deadline=None)
 @given(a=st.integers(0, 50), b=st.integers(0, 50))
 def test_atoms_compose(a, b):
     atoms = [Atom("+", a), Atom("*", 2), Atom("-", b)]
     assert result(result(7, atoms[:1]), atoms[1:]) == result(7, atoms) == (7 + a) * 2 - b
 
 
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(), size=st.integers(2, 8), modulus=st.integers(2, 30))
 def test_register_programs_are_what_python_says_they_are(seed, size, modulus):
     """The final register file, computed again by running the program text as Python."""
@@ -231,6 +235,7 @@ def test_restating_and_delta_styles():
     assert restates("[1] a=3\na=7 b=4") == 0.0
 
 
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(), restate=st.booleans(), size=st.integers(2, 4))
 def test_a_cut_working_is_a_tail_that_still_shows_the_state(seed, restate, size):
     rng = random.Random(seed)

@@ -200,7 +200,8 @@ def numeric(tolerance: float = 1e-6) -> Judge:
 def math_verify() -> Judge:
     """Compares formulas by their meaning with the library math-verify. Raises Missing where it is not installed.
 
-    In the main thread each parse and comparison is given up after 5 seconds; elsewhere the library can't be interrupted.
+    Its answers keep their own spelling, so votes count `1/2` and `0.5` apart. In the main thread each parse and comparison is given
+    up after 20 seconds; elsewhere the library can't be interrupted.
     """
     try:
         import math_verify as library
@@ -208,7 +209,7 @@ def math_verify() -> Judge:
         raise Missing("math-verify", "math", "the judge math") from None
 
     def seconds() -> int:
-        return 5 if threading.current_thread() is threading.main_thread() else 0
+        return 20 if threading.current_thread() is threading.main_thread() else 0
 
     def parse(text: str) -> list[Any] | None:
         return library.parse(text, parsing_timeout=seconds()) or None
