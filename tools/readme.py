@@ -2,7 +2,7 @@
 
 `<!-- output: COMMAND -->` blocks are quick and the same on every machine; `--check` (part of the tests) fails where one is out of date.
 `<!-- measured: COMMAND -->` blocks take long or depend on the machine; they are renewed only by `make readme`.
-Commands run in an empty folder with the project's environment, `examples/` being this repository's `docs/examples`.
+Commands run with the project's environment in a folder that holds nothing but this repository's `docs` and `evidence`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def shell(command: str, folder: str) -> str:
 def renewed(text: str, kinds: set[str]) -> str:
     """The README with the outputs of these kinds made anew, in order, in one folder: a later command may use what an earlier one wrote."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "examples").symlink_to(ROOT / "docs" / "examples")
+        for name in ("docs", "evidence"):
+            (Path(folder) / name).symlink_to(ROOT / name)
 
         def output(command: str, body: str) -> str:
             return fenced(f"$ {command}\n{shell(command, folder)}", "console")

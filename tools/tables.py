@@ -23,7 +23,7 @@ from blocks import ROOT, Maker, fenced, fill, table
 from reasonry.core import Evidence, Paper, Result
 from reasonry.papers import PAPERS
 
-ROOMS = ("core", "nn", "lm", "tasks", "probe", "solve", "evaluate", "papers", "serve")
+ROOMS = sorted(p.parent.name for p in (ROOT / "src" / "reasonry").glob("*/__init__.py"))
 MODELS = ROOT / "src" / "reasonry" / "lm" / "pocket"
 WORDS = {Result.HOLDS: "holds", Result.FAILS: "fails", Result.UNCLEAR: "unclear"}
 
@@ -165,7 +165,7 @@ def interface() -> str:
             thing = getattr(module, name)
             inside = f"({', '.join(inspect.signature(thing).parameters)})" if inspect.isfunction(thing) or _is_record(thing) else ""
             lines.append(f"{room}.{name}{inside}\n")
-    cli = importlib.import_module("reasonry.cli").main
+    cli = importlib.import_module("reasonry.cli").cli
     for name, command in sorted(_commands(cli).items()):
         lines.append(f"{name}: {' '.join(p.opts[-1] for p in command.params)}\n")
     return "".join(lines)
