@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reasonry.lm.engine.lanes import Bank, Lanes
 from reasonry.lm.engine.pool import Pool
 from reasonry.lm.engine.row import Row
 from reasonry.nn.attention import Site
@@ -33,7 +34,7 @@ SPAN = 128
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that attend together."""
+    """Rows that attend together, their keys read by slot."""
 
     start: int
     """Where the group's tokens begin in the flat step."""
@@ -48,6 +49,43 @@ class Group:
     gather: Tensor | None
     """Place in [R · T] of each of the group's tokens; `None` likewise."""
 
+    def attend(self, site: Site, store: Tensor, q: Tensor, kv: Tensor) -> Tensor:
+        """q [tokens, Hq, K] of the group's tokens -> [tokens, Hq, K]; `store` is the pool's, new tokens in it."""
+        R, _, T, S = self.mask.shape
+        Hq, K = q.shape[1:]
+        Hkv = store.shape[0] // 2
+        found = store.index_select(1, self.keys).view(2, Hkv, R, S, K).transpose(1, 2)
+        placed = (q if self.spread is None else q[self.spread]).view(R, T, Hq, K)
+        out = attention(placed, found[0], found[1], self.mask).reshape(R * T, Hq, K)
+        return out if self.gather is None else out[self.gather]
+
+
+@dataclass(frozen=True)
+class Lined:
+    """Rows of a bank, one new token each, their keys read where they stand."""
+
+    start: int
+    tokens: int
+    bank: Bank
+    mask: Tensor
+    """0 or −∞: [R, 1, 1, S]."""
+    places: Tensor
+    """Where the new tokens go in the bank's store: [R · Hkv]."""
+    missing_places: Tensor
+    missing_slots: Tensor
+    """Tokens computed before that are not in the bank yet: where they go [Hkv · n], and their slots [n]."""
+
+    def attend(self, site: Site, store: Tensor, q: Tensor, kv: Tensor) -> Tensor:
+        """q [R, Hq, K], kv [2, R, Hkv, K] -> [R, Hq, K]; the new tokens are added to the bank."""
+        R, _, _, S = self.mask.shape
+        Hkv, K = kv.shape[2:]
+        lined = self.bank.store(site, store)
+        if len(self.missing_slots):
+            lined.index_copy_(1, self.missing_places, store.index_select(1, self.missing_slots).view(2, -1, K))
+        lined.index_copy_(1, self.places, kv.reshape(2, R * Hkv, K))
+        k, v = lined.view(2, self.bank.lanes, Hkv, self.bank.width, K)[:, :R, :, :S]
+        return attention(q[:, None], k, v, self.mask)[:, 0]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -59,40 +97,55 @@ class Batch:
     """[1, N]."""
     slots: Tensor
     """Where each token's keys and values go: [N]."""
-    groups: tuple[Group, ...]
+    groups: tuple[Group | Lined, ...]
     pool: Pool
 
     def __call__(self, site: Site, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Stores k and v, then attends: q [1, N, Hq, K], k and v [1, N, Hkv, K] -> [1, N, Hq, K]."""
         store = self.pool.store(site)
-        store.index_copy_(1, self.slots, torch.cat((k[0], v[0]), dim=1).transpose(0, 1))
-        parts = [_attend(group, store, q[0, group.start : group.start + group.tokens]) for group in self.groups]
-        missing = q.shape[1] - sum(group.tokens for group in self.groups)
-        if missing:
-            parts.append(q.new_zeros(missing, *q.shape[2:]))
+        kv = torch.cat((k, v))
+        store.view(2, k.shape[2], -1, k.shape[3]).index_copy_(2, self.slots, kv.transpose(1, 2))
+        parts = []
+        for group in self.groups:
+            here = slice(group.start, group.start + group.tokens)
+            parts.append(group.attend(site, store, q[0, here], kv[:, here]))
+        padding = q.shape[1] - sum(group.tokens for group in self.groups)
+        if padding:
+            parts.append(q.new_zeros(padding, *q.shape[2:]))
         return (parts[0] if len(parts) == 1 else torch.cat(parts))[None]
 
 
-def build(rows: Seq[tuple[Row, int]], pool: Pool, device: torch.device) -> tuple[Batch, list[int]]:
-    """The step that computes the next n ≥ 1 tokens of each (row, n), whose slots are taken already; and the flat index of each row's last token."""
-    classes: dict[tuple[int, int], list[int]] = {}
-    for i, (row, n) in enumerate(rows):
-        classes.setdefault(_class(row.computed + n, n), []).append(i)
-    total = sum(n for _, n in rows)
-    ids, positions, slots = flat = np.zeros((3, max(total, LEAST)), dtype=np.int64)
-    last, groups, at = [0] * len(rows), [], 0
+def build(rows: Seq[tuple[Row, int]], pool: Pool, lanes: Lanes | None, device: torch.device) -> tuple[Batch, list[int]]:
+    """The step that computes the next n ≥ 1 tokens of each (row, n), whose slots are taken already; and where in it each row's tokens end.
+
+    `lanes` is None where rows are to be read by slot alone.
+    """
+    index = {id(row): i for i, (row, _) in enumerate(rows)}
+    banks, rest = ([], rows) if lanes is None else lanes.seat([row for row, n in rows if n == 1])
+    order: list[tuple[Row, int]] = []
+    groups: list[Group | Lined] = []
+    for bank in banks:
+        groups.append(_lined(bank, len(order), pool.heads, device))
+        order += [(row, 1) for row in bank.rows]
+    classes: dict[tuple[int, int], list[tuple[Row, int]]] = {}
+    for row, n in rest if lanes is None else [*((row, 1) for row in rest), *(one for one in rows if one[1] > 1)]:
+        classes.setdefault(_class(row.computed + n, n), []).append((row, n))
+    at = len(order)
     for _, members in sorted(classes.items()):
-        groups.append(_group([rows[i] for i in members], at, device))
-        for i in members:
-            row, n = rows[i]
-            a, b = row.computed, row.computed + n
-            ids[at : at + n] = row.ids[a:b]
-            positions[at : at + n] = row.positions[a:b]
-            slots[at : at + n] = row.slots[a:b]
-            at += n
-            last[i] = at - 1
-    tensors = torch.from_numpy(flat).to(device)
-    return Batch(tensors[0:1], tensors[1:2], tensors[2], tuple(groups), pool), last
+        groups.append(_group(members, at, device))
+        order += members
+        at += groups[-1].tokens
+    flat = np.zeros((3, max(at, LEAST)), dtype=np.int64)
+    ends, at = [0] * len(rows), 0
+    for row, n in order:
+        a, b = row.computed, row.computed + n
+        flat[0, at : at + n] = row.ids[a:b]
+        flat[1, at : at + n] = row.positions[a:b]
+        flat[2, at : at + n] = row.slots[a:b]
+        at += n
+        ends[index[id(row)]] = at - 1
+    ids, positions, slots = torch.from_numpy(flat).to(device)
+    return Batch(ids[None], positions[None], slots, tuple(groups), pool), ends
 
 
 def _class(keys: int, new: int) -> tuple[int, int]:
@@ -100,17 +153,40 @@ def _class(keys: int, new: int) -> tuple[int, int]:
     return (new - 1).bit_length(), max((keys - 1).bit_length(), 8)
 
 
+def _mask(sees: np.ndarray, S: int, device: torch.device) -> Tensor:
+    """0 for the first `sees` keys, −∞ for the others: sees [R, T] -> [R, 1, T, S]."""
+    limit = torch.from_numpy(sees).to(device)[:, None, :, None]
+    return torch.zeros(*limit.shape[:3], S, device=device).masked_fill_(torch.arange(S, device=device) >= limit, float("-inf"))
+
+
+def _padded(keys: int) -> int:
+    return -(-keys // KEYS) * KEYS
+
+
+def _lined(bank: Bank, start: int, heads: int, device: torch.device) -> Lined:
+    R, width = len(bank.rows), bank.width
+    past = np.array([row.computed for row in bank.rows])
+    head = np.arange(heads) * width
+    lane = np.arange(R)[:, None] * heads * width + head
+    lacking, slots = bank.missing()
+    missing_places = head[:, None] + (lacking // width * heads * width + lacking % width)
+    for row in bank.rows:
+        row.filled += 1
+    places = lane + past[:, None]
+    return Lined(
+        start, R, bank, _mask(past[:, None] + 1, _padded(int(past.max()) + 1), device), torch.from_numpy(places.reshape(-1)).to(device),
+        torch.from_numpy(missing_places.reshape(-1)).to(device), torch.from_numpy(slots).to(device),
+    )  # fmt: skip
+
+
 def _group(rows: Seq[tuple[Row, int]], start: int, device: torch.device) -> Group:
     most = max(n for _, n in rows)
     T = 1 if most == 1 else max(most, LEAST)
-    S = -(-max(row.computed + n for row, n in rows) // KEYS) * KEYS
+    S = _padded(max(row.computed + n for row, n in rows))
     keys = np.zeros((len(rows), S), dtype=np.int64)
     for i, (row, n) in enumerate(rows):
         keys[i, : row.computed + n] = row.slots[: row.computed + n]
     past = np.array([row.computed for row, _ in rows])
-    sees = torch.from_numpy(past[:, None] + np.arange(1, T + 1)).to(device)
-    mask = torch.zeros(len(rows), 1, T, S, device=device)
-    mask.masked_fill_(torch.arange(S, device=device) >= sees[:, None, :, None], float("-inf"))
     spread = gather = None
     if T > 1:
         lengths = np.array([n for _, n in rows])
@@ -119,47 +195,31 @@ def _group(rows: Seq[tuple[Row, int]], start: int, device: torch.device) -> Grou
         place[real] = np.arange(lengths.sum())
         spread = torch.from_numpy(place).to(device)
         gather = torch.from_numpy(np.flatnonzero(real)).to(device)
+    mask = _mask(past[:, None] + np.arange(1, T + 1), S, device)
     return Group(start, sum(n for _, n in rows), torch.from_numpy(keys.reshape(-1)).to(device), mask, spread, gather)
 
 
-def _attend(group: Group, store: Tensor, q: Tensor) -> Tensor:
-    """q [tokens, Hq, K] of a group's tokens -> [tokens, Hq, K]."""
-    R, _, T, S = group.mask.shape
-    Hq, K = q.shape[1:]
-    Hkv = store.shape[0] // 2
-    found = store.index_select(1, group.keys).view(2, Hkv, R, S, K)
-    placed = (q if group.spread is None else q[group.spread]).view(R, T, Hkv, Hq // Hkv, K)
-    attend = _exact if q.dtype == torch.float32 and q.device.type == "cpu" else _fused
-    out = attend(placed, found[0], found[1], group.mask).reshape(R * T, Hq, K)
-    return out if group.gather is None else out[group.gather]
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """softmax(q kᵀ / √K + mask) v: q [R, T, Hq, K], k and v [R, Hkv, S, K], mask [R, 1, T, S] -> [R, T, Hq, K]."""
+    if q.dtype == torch.float32 and q.device.type == "cpu":
+        return _exact(q, k, v, mask)
+    grouped = q.shape[2] != k.shape[1]
+    return F.scaled_dot_product_attention(q.transpose(1, 2), k, v, attn_mask=mask.to(q.dtype), enable_gqa=grouped).transpose(1, 2)
 
 
 def _exact(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Attention by the rules above: q [R, T, Hkv, G, K], k and v [Hkv, R, S, K], mask [R, 1, T, S] -> [R, T, Hkv, G, K]."""
-    R, T, Hkv, G, K = q.shape
-    S = k.shape[2]
-    queries = (q * K**-0.5).permute(2, 0, 3, 1, 4)
-    if G * T < LEAST:
-        queries = torch.cat((queries, queries.new_zeros(Hkv, R, LEAST - G * T, T, K)), dim=2)
-    rows = queries.shape[2] * T
-    k, v = k.reshape(Hkv * R, S, K), v.reshape(Hkv * R, S, K)
-    scores = torch.bmm(queries.reshape(Hkv * R, rows, K), k.transpose(1, 2))
-    scores.view(Hkv, R, rows // T, T, S).add_(mask)
+    """The same by the rules at the top of this file."""
+    R, T, Hq, K = q.shape
+    Hkv, S = k.shape[1:3]
+    queries = (q * K**-0.5).view(R, T, Hkv, -1, K).transpose(1, 2)
+    G = queries.shape[3]
+    if T * G < LEAST:
+        queries = torch.cat((queries, queries.new_zeros(R, Hkv, T, LEAST - G, K)), dim=3)
+    k, v = k.reshape(R * Hkv, S, K), v.reshape(R * Hkv, S, K)
+    scores = torch.bmm(queries.reshape(R * Hkv, -1, K), k.transpose(1, 2))
+    scores.view(R, Hkv, T, -1, S).add_(mask.unsqueeze(3))
     weights = scores.softmax(dim=-1)
     out = torch.bmm(weights[..., :SPAN], v[:, :SPAN])
     for s in range(SPAN, S, SPAN):
         out.baddbmm_(weights[..., s : s + SPAN], v[:, s : s + SPAN])
-    return out.view(Hkv, R, rows // T, T, K)[:, :, :G].permute(1, 3, 0, 2, 4)
-
-
-def _fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """The same by the device's fused kernel, for half precision and for CUDA, where no bits are promised."""
-    R, T, Hkv, G, K = q.shape
-    out = F.scaled_dot_product_attention(
-        q.reshape(R, T, Hkv * G, K).transpose(1, 2),
-        k.transpose(0, 1),
-        v.transpose(0, 1),
-        attn_mask=mask.to(q.dtype),
-        enable_gqa=G > 1,
-    )
-    return out.transpose(1, 2).view(R, T, Hkv, G, K)
+    return out.view(R, Hkv, T, -1, K)[..., :G, :].transpose(1, 2).reshape(R, T, Hq, K)

@@ -20,9 +20,10 @@ from reasonry.core import Cost, Stop, UserError
 from reasonry.lm.decoder import Decoder, Program
 from reasonry.lm.engine.batch import LEAST, build
 from reasonry.lm.engine.flops import causal_pairs
+from reasonry.lm.engine.lanes import Lanes
 from reasonry.lm.engine.pool import Pool
 from reasonry.lm.engine.prefix import PrefixCache
-from reasonry.lm.engine.row import Job, Row
+from reasonry.lm.engine.row import Job
 from reasonry.lm.engine.sampler import Settings, draw
 from reasonry.lm.engine.scheduler import Scheduler
 
@@ -44,6 +45,8 @@ class Engine:
         self.pool = Pool(self.config, kv_tokens, self.dtype, self.device)
         self.cache = PrefixCache(self.pool)
         self.scheduler = Scheduler(self.pool, self.cache, max_rows)
+        self._lanes = Lanes(self.pool) if self.device.type == "cpu" else None
+        """A second copy of what is decoded; on CUDA that memory is better left to the pool."""
         self.lock = threading.Lock()
         self._stepping = threading.Lock()
         self._computing: set[Job] = set()
@@ -141,7 +144,7 @@ class Engine:
                 programs.setdefault(job.row.program, []).append(i)
         out = torch.empty(len(steps), self.config.hidden_size, dtype=self.dtype, device=self.device)
         for program, members in programs.items():
-            batch, ends = build([(steps[i][0].row, steps[i][1]) for i in members], self.pool, self.device)
+            batch, ends = build([(steps[i][0].row, steps[i][1]) for i in members], self.pool, self._lanes, self.device)
             hidden = self.decoder(batch.ids, batch.positions, batch, program=program).last[0]
             out[members] = hidden[ends]
             self._score([steps[i] for i in members], ends, hidden)

@@ -25,6 +25,8 @@ class Pool:
 
     def __init__(self, config: DecoderConfig, size: int, dtype: torch.dtype, device: torch.device) -> None:
         self.size = size
+        self.heads = config.num_kv_heads
+        """Hkv."""
         self._shape = (2 * config.num_kv_heads, size + 1, config.head_dim)
         self._dtype, self._device = dtype, device
         self._stores: dict[Site, Tensor] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -19,9 +20,12 @@ from reasonry.lm.engine.pool import Slots
 from reasonry.lm.engine.sampler import Draws
 from reasonry.lm.engine.text import Text
 
+if TYPE_CHECKING:
+    from reasonry.lm.engine.lanes import Bank
+
 
 class Row:
-    """Mutable; belongs to one engine. The next position is one past the largest. `program` is which blocks its tokens run through, `None` for all."""
+    """Mutable; belongs to one engine. `program` is which blocks its tokens run through, `None` for all."""
 
     def __init__(self, ids: list[int], program: Program | None = None) -> None:
         self.ids = ids
@@ -39,6 +43,11 @@ class Row:
         """How many pending tokens were sampled (0 or 1): computing those is decoding, computing others is prefill."""
         self.version = 0
         """The cache's version when its first key was computed."""
+        self.bank: Bank | None = None
+        self.lane = 0
+        """Where its keys and values also stand side by side, when `bank` is not None; see `lanes`."""
+        self.filled = 0
+        """How many of them, from the front."""
         self.job: Job | None = None
         """What is being done to it."""
         self._slots = np.empty(64, dtype=np.int64)
@@ -83,6 +92,7 @@ class Row:
         dropped = self.slots[keep:].copy()
         self._held = min(self._held, keep)
         self.computed = min(self.computed, keep)
+        self.filled = min(self.filled, keep)
         return dropped
 
     def add_ids(self, ids: list[int], positions: list[int] | None = None) -> None:
