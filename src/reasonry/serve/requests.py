@@ -108,7 +108,7 @@ class ChatBody(Common, kw_only=True, forbid_unknown_fields=True):
 class CompletionBody(Common, kw_only=True, forbid_unknown_fields=True):
     """Body of /v1/completions."""
 
-    prompt: str | list[str | int | list[Count]]
+    prompt: str | list[str | int | list[int]]
     logprobs: Alternatives | None = None
     echo: bool | None = None
     best_of: int | None = None

@@ -168,6 +168,8 @@ async def prepare(ask: Ask, catalogue: Catalogue) -> Work:
         return Work(Form(ask, None), lm, solver, ask.prompts)
     prompts = [await lm.encode(prompt) for prompt in ask.prompts]
     for ids in prompts:
+        if bad := [i for i in ids if not 0 <= i < lm.decoder.config.vocab_size]:
+            raise Refusal(f"prompt holds the token id {bad[0]}; {lm.name} has ids from 0 to {lm.decoder.config.vocab_size - 1}", "prompt")
         least = 0 if ask.max_tokens == 0 else 1
         if len(ids) + least > window(lm):
             message = f"the prompt has {len(ids)} tokens and {lm.name} holds {window(lm)}, answer included; shorten the prompt"
