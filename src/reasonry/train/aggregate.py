@@ -34,6 +34,14 @@ def trajectory_mean(tokens: Tokens, A: Tensor) -> Tensor:
     return tokens.by_trajectory.spread(_share(tokens.lengths, A))
 
 
+def segment_mean(tokens: Tokens, A: Tensor) -> Tensor:
+    """1/(S·T_s): mean over a segment's tokens, then over all segments of the batch, whoever they belong to: every model call alike.
+
+    A trainer that sees segments as rows and averages them does this; attempts with more calls then weigh more.
+    """
+    return tokens.by_segment.spread(_share(tokens.by_segment.count(), A))
+
+
 def turn_mean(tokens: Tokens, A: Tensor) -> Tensor:
     """1/(M·S_i·T_is): mean over a segment's tokens, then a trajectory's segments, then trajectories (Flow-GRPO as printed,
     arXiv 2510.05592). Segments without trainable tokens do not count."""

@@ -297,3 +297,21 @@ def _lowest(x: Tensor, k: int) -> Tensor:
     chosen = torch.zeros_like(x, dtype=torch.bool)
     chosen[torch.topk(x, k, largest=False).indices] = True
     return chosen & x.isfinite()
+
+
+# Values of further terms (`objective.Extra`) ----------------------------------------------------------------------------------------------
+
+
+def nll(t: Terms) -> Tensor:
+    """−log π, [N]: imitation."""
+    return -t.logp
+
+
+def drift(t: Terms) -> Tensor:
+    """r − 1 − log r, [N]: on tokens from the denominator's policy an unbiased estimate of KL(π_old‖π_θ), with its gradient (CPGD)."""
+    return t.log_ratio.expm1() - t.log_ratio
+
+
+def squared_log_ratio(t: Terms) -> Tensor:
+    """(log r)², [N] (DPPO's pull back to the sampler)."""
+    return t.log_ratio**2

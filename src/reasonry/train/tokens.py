@@ -20,7 +20,6 @@ from torch import Tensor
 from reasonry.core import Segment, Trajectory, UserError
 from reasonry.train.ragged import Groups
 
-
 TOKEN, SEGMENT, TRAJECTORY = {"per": "token"}, {"per": "segment"}, {"per": "trajectory"}
 """What a field of `Tokens` holds one value for."""
 
