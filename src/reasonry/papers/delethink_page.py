@@ -1,0 +1,116 @@
+"""The page of Delethink's experiment: accuracy against length, the ledger, cost against length, and every figure as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from reasonry.core import Evidence, Result
+from reasonry.evaluate.page import INK, MUTED, Section, axes, download, figure_svg, page, series, table
+from reasonry.papers.delethink_cost import Priced
+from reasonry.papers.delethink_findings import CLAIMS, TOKENS_PER_REGISTER, Plan, Row, mean, scores
+from reasonry.solve.delethink_cost import R1_DISTILL_1_5B, causal, chunks, crossover, full, longcot_cost, thinking_cost
+
+WORDS = {Result.HOLDS: "holds", Result.FAILS: "does not hold", Result.UNCLEAR: "unclear"}
+ARMS = ("Delethink", "LongCoT")
+STYLES = {"restate": "restate the state", "delta": "write changes only"}
+
+
+def report(plan: Plan, rows: Sequence[Row], priced: Sequence[Priced], evidence: Evidence) -> str:
+    """The whole page as HTML."""
+    found = {f.claim: f for f in evidence.findings}
+    verdicts = table(
+        ["The paper says", "Here", "Measured"],
+        [[c.says, WORDS[found[c.id].result], found[c.id].measured] for c in CLAIMS],
+        text_columns=3,
+    )
+    figures = [[m.arm, m.metric, f"{m.mean:.4g}", f"{m.low:.4g}", f"{m.high:.4g}", str(m.n)] for m in evidence.measures]
+    head = ["arm", "metric", "mean", "low", "high", "n"]
+    length = f"Trained with whole workings of at most {plan.trained} loops (dashed). Bars: 95 % over problems. C = {plan.C}, m = {plan.m}."
+    fits = f"m = {plan.ledger_m}, C = {plan.ledger_chunk}; a register takes {TOKENS_PER_REGISTER} tokens. Right of the line they do not fit."
+    tracing = [(style, _accuracy(rows, "tracing", style, "loops", plan.trained)) for style in ("restate", "delta")]
+    ledger = _accuracy(rows, "ledger", "restate", "registers", plan.ledger_m / TOKENS_PER_REGISTER)
+    sections = [
+        Section("Claims", verdicts, "Each rule was written before the results were seen."),
+        *(Section(f"Accuracy against length: workings that {STYLES[style]}", plot, length) for style, plot in tracing),
+        Section("Where it fails: more registers than fit", ledger, fits),
+        Section("Cost against thinking length, measured", _measured(priced), "The engine's ledger without a prefix cache."),
+        Section(
+            "Cost at the paper's shape, computed", _papers_shape(), "R1-Distill-1.5B, C = 8192, m = 4096: LongCoT's FLOPs over Delethink's."
+        ),
+        Section("Every figure", table(head, figures, text_columns=2) + _csv(head, figures)),
+    ]
+    lead = f"{sum(f.result is Result.HOLDS for f in evidence.findings)} of {len(evidence.findings)} claims hold with {evidence.scale}."
+    footer = f"{evidence.command} · commit {evidence.commit} · {evidence.machine} · {evidence.date}"
+    return page("The Markovian Thinker (Delethink)", lead, sections, kicker="Paper", footer=footer)
+
+
+def _csv(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    return download(text.getvalue(), "delethink.csv", "These figures as CSV")
+
+
+def _accuracy(rows: Sequence[Row], stage: str, style: str, unit: str, line: float) -> Markup:
+    figure, ax = axes(height=340)
+    ax.axvline(line, color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
+    xs = sorted({r.x for r in rows if (r.stage, r.style) == (stage, style)})
+    for i, arm in enumerate(ARMS):
+        points = [(x, e) for x in xs if (e := mean(scores(rows, stage, style, arm, (x,)))) is not None]
+        if not points:
+            continue
+        at, means = [x for x, _ in points], [e.mean for _, e in points]
+        spread = [[e.mean - e.low for _, e in points], [e.high - e.mean for _, e in points]]
+        ax.errorbar(at, means, spread, color=series(i), marker="o", linewidth=2, capsize=3, label=arm)
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_xticks(xs)
+    ax.set_xlabel(unit, color=MUTED)
+    ax.set_ylabel("accuracy", color=MUTED)
+    ax.legend(frameon=False, labelcolor=INK)
+    return figure_svg(figure, f"Accuracy against {unit} for {' and '.join(ARMS)}, {style}")
+
+
+def _measured(priced: Sequence[Priced]) -> Markup:
+    parts = Markup()
+    for shape in dict.fromkeys(p.shape for p in priced):
+        points = [p for p in priced if p.shape == shape]
+        figure, ax = axes(height=320)
+        at = [p.S for p in points]
+        for i, flops in enumerate(([p.delethink_flops for p in points], [p.longcot_flops for p in points])):
+            ax.plot(at, flops, color=series(i), marker="o", linewidth=2, label=ARMS[i])
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        ax.set_xticks(at, [str(S) for S in at])
+        ax.set_xlabel(f"thinking tokens; shape: {shape}, crossover by the closed form at {points[0].crossover}", color=MUTED)
+        ax.set_ylabel("FLOPs", color=MUTED)
+        ax.legend(frameon=False, labelcolor=INK)
+        parts += figure_svg(figure, f"FLOPs against thinking tokens, {shape}")
+    head = ["shape", "thinking tokens", "peak key-value tokens, LongCoT", "the same, Delethink", "FLOPs, LongCoT / Delethink"]
+    lines = [
+        [p.shape, str(p.S), f"{p.longcot_peak:.0f}", f"{p.delethink_peak:.0f}", f"{p.longcot_flops / p.delethink_flops:.3f}"]
+        for p in priced
+    ]
+    return parts + table(head, lines)
+
+
+def _papers_shape() -> Markup:
+    C, m = 8192, 4096
+    figure, ax = axes(height=320)
+    at = [C + k * (C - m) for k in (2, 4, 8, 14, 30, 62, 126, 254)]
+    for i, (name, pairs) in enumerate((("causal", causal), ("full squares", full))):
+        ratio = [
+            longcot_cost(R1_DISTILL_1_5B, S, pairs=pairs).flops / thinking_cost(R1_DISTILL_1_5B, S, C, m, pairs=pairs).flops for S in at
+        ]
+        where = crossover(R1_DISTILL_1_5B, C, m, pairs=pairs)
+        ax.plot(at, ratio, color=series(i), marker="o", linewidth=2, label=f"attention counted {name}: pays from {where:,} tokens")
+    ax.axhline(1, color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set_xticks(at, [f"{S // 1024}K" for S in at])
+    ax.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+    ax.set_xlabel(f"thinking tokens (up to {len(chunks(at[-1], C, m))} chunks)", color=MUTED)
+    ax.legend(frameon=False, labelcolor=INK)
+    return figure_svg(figure, "LongCoT's FLOPs over Delethink's at the paper's shape")
