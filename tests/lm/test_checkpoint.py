@@ -101,7 +101,12 @@ def assert_same_tensors(a: Path, b: Path) -> None:
 def test_logits_and_hidden_states_equal_transformers(case: str, tmp_path: Path) -> None:
     """The same checkpoint gives the same logits within 1e-4 and the same residual stream, also beyond the original context."""
     model = peer(case)
-    model.save_pretrained(tmp_path, max_shard_size="60KB" if "yarn" in case else "5GB")
+    if "yarn" in case:
+        model.save_pretrained(tmp_path, max_shard_size="60KB")
+        assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+    else:  # as older exports are: one file, an output layer stored beside tied embeddings
+        model.config.save_pretrained(tmp_path)
+        save_file({name: t.clone() for name, t in model.state_dict().items()}, tmp_path / "model.safetensors")
     decoder = load_decoder(tmp_path)
     for length in (ORIGINAL - 5, T):  # short first: dynamic scaling must not remember a longer row
         ids, positions = tokens(length=length)
