@@ -1,0 +1,94 @@
+"""The tool loop: results reach the model, what was sampled is never re-tokenised, every way of ending is named."""
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from reasonry.core import Budget, Completion, Cost, Ids, Message, Problem, Prompt, Sampling, Stop, UserError
+from reasonry.lm.tokenizer import Tokenizer
+from reasonry.solve.tool_loop import ToolLoop, after_turn
+from reasonry.tasks.tools import calculator, tool
+from reasonry.train.pocket import CHATML, SPECIAL
+
+CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "37*48"}}</tool_call>'
+PROBLEM = Problem("p", (Message("system", "tools"), Message("user", "what is 37*48?")), "1776")
+TOOLS = {"calculator": tool(calculator)}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train([CALL, "what is 37*48? tools ####"], vocab_size=420, special_tokens=SPECIAL, chat_template=CHATML)
+
+
+@dataclass
+class ScriptedTurns:
+    """Says the given turns one after another, spelled in single bytes so that re-tokenising would show; records what it was asked."""
+
+    tokenizer: Tokenizer
+    turns: list[str]
+    asked: list[Ids] = field(default_factory=list)
+    name: str = "scripted"
+
+    async def encode(self, prompt: Prompt) -> Ids:
+        assert not isinstance(prompt, str)
+        return self.tokenizer.encode(self.tokenizer.render([m for m in prompt if isinstance(m, Message)]))
+
+    async def decode(self, ids: Ids) -> str:
+        return self.tokenizer.decode(ids)
+
+    async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        context = tuple(i for i in prompt if isinstance(i, int))
+        text = self.turns[len(self.asked)]
+        self.asked.append(context)
+        letters = tuple(i for c in text for i in self.tokenizer.encode(c))
+        ids = (*letters, min(self.tokenizer.eos_ids))[: sampling.max_tokens]
+        stop = Stop.EOS if len(ids) > len(letters) else Stop.LENGTH
+        cost = Cost(prompt_tokens=len(context), completion_tokens=len(ids), calls=1)
+        return Completion(self.tokenizer.decode(ids), stop, cost, context, ids, (0.0,) * len(ids))
+
+
+async def test_a_result_reaches_the_next_turn_after_the_very_tokens_sampled(tokenizer: Tokenizer) -> None:
+    """The second context is the first, the sampled ids as they were, and the template's rendering of the result."""
+    lm = ScriptedTurns(tokenizer, [CALL, "#### 1776"])
+    trace = await ToolLoop(lm, lambda _: TOOLS)(PROBLEM, Budget(), seed=0)
+    assert (trace.answer, trace.stop, [s.role for s in trace.segments]) == ("#### 1776", Stop.EOS, ["act", "answer"])
+    first, second = trace.segments
+    assert first.context is not None
+    assert first.ids is not None
+    assert lm.asked[1][: len(first.context) + len(first.ids)] == first.context + first.ids
+    rest = tokenizer.decode(lm.asked[1][len(first.context) + len(first.ids) :], skip_special=False)
+    assert rest == "<|im_start|>tool\n1776<|im_end|><|im_start|>assistant\n"
+    assert first.tool is not None
+    assert first.tool.result == "1776"
+    assert trace.cost.calls == 2
+    assert second.parent == 0
+
+
+async def test_a_broken_call_comes_back_as_an_error_to_read(tokenizer: Tokenizer) -> None:
+    """What a model got wrong is told to the model, marked as an error, and the attempt goes on."""
+    wrong = CALL.replace("calculator", "oracle")
+    trace = await ToolLoop(ScriptedTurns(tokenizer, [wrong, "#### 0"]), lambda _: TOOLS)(PROBLEM, Budget(), seed=0)
+    asked = trace.segments[0].tool
+    assert asked is not None
+    assert asked.is_error
+    assert "no tool oracle" in (asked.result or "")
+    assert trace.stop is Stop.EOS
+
+
+async def test_every_way_of_ending_is_named(tokenizer: Tokenizer) -> None:
+    """Turns run out, a turn is cut short, the budget is spent: three different stops."""
+    turns = await ToolLoop(ScriptedTurns(tokenizer, [CALL] * 3), lambda _: TOOLS, max_turns=2)(PROBLEM, Budget(), 0)
+    assert (turns.stop, len(turns.segments)) == (Stop.MAX_CHUNKS, 2)
+    cut = await ToolLoop(ScriptedTurns(tokenizer, [CALL]), lambda _: TOOLS, sampling=Sampling(max_tokens=4))(PROBLEM, Budget(), 0)
+    assert cut.stop is Stop.LENGTH
+    spent = await ToolLoop(ScriptedTurns(tokenizer, [CALL]), lambda _: TOOLS)(PROBLEM, Budget(completion_tokens=5), 0)
+    assert (spent.stop, spent.spent, spent.cost.completion_tokens) == (Stop.BUDGET, "completion_tokens", 5)
+
+
+async def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
+    """Where the next turn's rendering does not extend this one's, keeping tokens would be a lie."""
+    forgetful = "{% for m in messages[-1:] %}{{ m.content }}{% endfor %}"
+    tokenizer = Tokenizer.train([json.dumps("tools")], vocab_size=400, special_tokens=SPECIAL, chat_template=forgetful)
+    with pytest.raises(UserError, match="rewrites earlier turns"):
+        await after_turn(ScriptedTurns(tokenizer, []), PROBLEM.messages, (Message("tool", "x"),))
