@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reasonry.core import LM, Budget, Problem, Sampling, Segment, Stop, Task, Trajectory, open_run
 from reasonry.evaluate import compare
+from reasonry.evaluate.command import summary
 from reasonry.lm import load_lm
 from reasonry.solve import build_solver
 from reasonry.tasks import load_task
@@ -52,7 +53,7 @@ async def main(folder: Path) -> None:
     run = open_run(folder, {"example": "first solver"}, resume=False)
     problems = task.problems("test", n=20, seed=0)
     report = await compare(solvers, task, problems, [Budget(completion_tokens=400)], run)
-    print(report)
+    print(summary(report))
 
 
 # --8<-- [end:compare]
