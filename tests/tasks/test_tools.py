@@ -88,3 +88,7 @@ def test_calls_are_read_and_run():
     ]
     assert [call.is_error for call in done] == [False, True, True, True]
     assert read_calls("no call") == []
+
+
+def test_a_large_power_is_refused_before_it_is_computed():
+    assert calculator("9**10**14") == "error: the exponent is too large"
