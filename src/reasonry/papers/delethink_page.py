@@ -30,7 +30,7 @@ def report(plan: Plan, rows: Sequence[Row], priced: Sequence[Priced], evidence: 
     figures = [[m.arm, m.metric, f"{m.mean:.4g}", f"{m.low:.4g}", f"{m.high:.4g}", str(m.n)] for m in evidence.measures]
     head = ["arm", "metric", "mean", "low", "high", "n"]
     length = f"Trained with whole workings of at most {plan.trained} loops (dashed). Bars: 95 % over problems. C = {plan.C}, m = {plan.m}."
-    fits = f"m = {plan.ledger_m}, C = {plan.ledger_chunk}; a register takes {TOKENS_PER_REGISTER} tokens. Right of the line they do not fit."
+    fits = f"m = {plan.ledger_m}, C = {plan.ledger_chunk}; a register takes {TOKENS_PER_REGISTER} tokens, which fit left of the line."
     tracing = [(style, _accuracy(rows, "tracing", style, "loops", plan.trained)) for style in ("restate", "delta")]
     ledger = _accuracy(rows, "ledger", "restate", "registers", plan.ledger_m / TOKENS_PER_REGISTER)
     sections = [
