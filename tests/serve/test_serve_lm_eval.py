@@ -1,9 +1,11 @@
-"""lm-eval's `local-completions` against our server: its numbers are the model's own."""
+"""lm-eval's `local-completions` against our server: its numbers are the model's own. It runs event loops itself, hence the threads."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,12 +17,11 @@ pytest.importorskip("lm_eval", reason="lm-eval is not installed")
 PAIRS = [("two plus three", " is five"), ("what is 2", " + 3 ?"), ("####", " 5")]
 
 
-def harness(address: str, **options):
+def harness(address: str, **options) -> Any:
     from lm_eval.models.openai_completions import LocalCompletionsAPI
 
-    return LocalCompletionsAPI(
-        base_url=f"{address}/v1/completions", model="tiny", max_length=128, max_gen_toks=12, max_retries=1, **options
-    )  # fmt: skip
+    fixed = {"base_url": f"{address}/v1/completions", "model": "tiny", "max_length": 128, "max_gen_toks": 12, "max_retries": 1}
+    return LocalCompletionsAPI(**fixed, **options)
 
 
 def requests(*arguments: tuple):
@@ -32,7 +33,7 @@ def requests(*arguments: tuple):
 )
 async def test_loglikelihood(address, twin: LocalLM, options):
     """The sum over the continuation's tokens and whether each was the likeliest, through the server's own tokenizer."""
-    found = await _in_thread(lambda: harness(address, **options).loglikelihood(requests(*PAIRS), disable_tqdm=True))
+    found = await asyncio.to_thread(lambda: harness(address, **options).loglikelihood(requests(*PAIRS), disable_tqdm=True))
     async with twin:
         for (context, continuation), (value, greedy) in zip(PAIRS, found, strict=True):
             before, whole = await twin.encode(context), await twin.encode(context + continuation)
@@ -46,7 +47,7 @@ async def test_generate_until(address, twin: LocalLM):
     """Greedy text up to a stop string is the model's own."""
     ask = {"until": ["5"], "max_gen_toks": 12}
     prompts = ["two plus", "what is 2 + 3 ?"]
-    found = await _in_thread(
+    found = await asyncio.to_thread(
         lambda: harness(address, tokenizer_backend="remote").generate_until(requests(*((p, dict(ask)) for p in prompts)), disable_tqdm=True)
     )
     async with twin:
@@ -54,10 +55,3 @@ async def test_generate_until(address, twin: LocalLM):
         own = [await twin.complete(p, Sampling(max_tokens=12, temperature=0, stop=("5",))) for p in prompts]
     assert found == [c.text for c in own]
     assert end == ""
-
-
-async def _in_thread(act):
-    """lm-eval runs event loops of its own."""
-    import asyncio
-
-    return await asyncio.to_thread(act)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import openai
 import pytest
@@ -13,7 +14,7 @@ from reasonry.serve.catalogue import AnyQuestion
 from reasonry.solve import build_solver, inner_seed
 
 ASK = (Message("user", "what is 2 + 3 ?"),)
-MESSAGES = [{"role": "user", "content": "what is 2 + 3 ?"}]
+MESSAGES: Any = [{"role": "user", "content": "what is 2 + 3 ?"}]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ async def test_stop_string_and_stop_id(client, twin: LocalLM):
     """A stop string cuts the text before it, a stop id ends it; stop_reason says which it was and finish_reason says stop."""
     async with twin:
         free = await twin.complete("two", Sampling(max_tokens=30, seed=4, ignore_eos=True))
-        ids = free.ids or ()
+        ids = list(free.ids or ())
         words = [await twin.decode((i,)) for i in ids]
         word = next(w for w in words[5:] if w.isascii() and w.isprintable() and w)
     body = {"ignore_eos": True}

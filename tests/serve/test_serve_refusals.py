@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import re
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -18,7 +25,7 @@ from reasonry.serve import app as app_module
 from reasonry.serve import stream
 from reasonry.serve.app import build_app, is_loopback, run
 
-MESSAGES = [{"role": "user", "content": "what is 2 + 3 ?"}]
+MESSAGES: Any = [{"role": "user", "content": "what is 2 + 3 ?"}]
 KEY = "sk-test-5b8e1d"
 
 
@@ -248,12 +255,8 @@ def test_the_key(tokenizer: Tokenizer):
     """Without the right key nothing but the front page and /health is served; with it all is; no answer repeats a key."""
     with serving({"tiny": local(tokenizer)}, key=KEY) as url:
         with httpx.Client(base_url=url) as http:
-            for headers in (
-                {},
-                {"authorization": "Bearer wrong"},
-                {"authorization": KEY},
-                {"authorization": "Bearer schl\xfcssel".encode("latin-1")},
-            ):
+            wrong: list[Any] = [{}, *({"authorization": value} for value in ("Bearer wrong", KEY, b"Bearer schl\xfcssel"))]
+            for headers in wrong:
                 for path in ("/v1/models", "/tokenizer_info", "/v1/nothing"):
                     reply = http.get(path, headers=headers)
                     assert (reply.status_code, error_of(reply)["code"]) == (401, "invalid_api_key")
@@ -282,6 +285,42 @@ def test_run_refuses_what_is_unsafe_or_impossible(monkeypatch):
     assert [is_loopback(h) for h in ("127.0.0.1", "::1", "localhost", "127.8.8.8", "0.0.0.0", "10.0.0.1", "example.org")] == [True] * 4 + [
         False
     ] * 3
+
+
+SCRIPT = """
+import os, sys
+sys.path.insert(0, os.environ["HERE"])
+from test_serve_refusals import ScriptedLM
+from reasonry.serve.app import run
+run({"scripted": ScriptedLM(error=RuntimeError("boom"))}, port=0, key_variable="SERVE_KEY")
+"""
+
+
+def test_run_as_a_process():
+    """It says where it serves, answers, ends on an interrupt with code 0, and nothing it wrote holds the key."""
+    env = {**os.environ, "SERVE_KEY": KEY, "HERE": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", SCRIPT]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        hello = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+/v1", hello)
+        assert found, hello
+        with httpx.Client(base_url=found[0], timeout=60) as http:
+            until = time.monotonic() + 60
+            while True:
+                try:
+                    assert http.get("/models").status_code == 401
+                    break
+                except httpx.TransportError:
+                    assert time.monotonic() < until
+                    time.sleep(0.1)
+            body = {"model": "scripted", "messages": MESSAGES}
+            assert http.post("/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"}).status_code == 500
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(30) == 0
+    assert "boom" in rest
+    assert KEY not in hello + rest
 
 
 @pytest.mark.parametrize(
