@@ -1,18 +1,16 @@
 """The command line: quick help, one-sentence errors with the mend, and what each command prints."""
 
-import asyncio
 import json
-import os
 import subprocess
 import sys
 
-import click
+import msgspec
 import pytest
-from click.testing import CliRunner
 
 from reasonry import cli
-from reasonry.core import Budget, UserError
-from reasonry.evaluate.command import Comparison, parse_budgets
+from reasonry.core import Budget, Claim, Evidence, Finding, Kind, Paper, Result
+from reasonry.evaluate.command import parse_budgets
+from reasonry.papers import PAPERS
 
 
 def call(monkeypatch, *arguments: str) -> int | str | None:
@@ -74,3 +72,52 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_2(arguments, says, tmp_p
     assert says in said.err
     assert said.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "budgets"),
+    [
+        (["64,128"], [Budget(completion_tokens=64), Budget(completion_tokens=128)]),
+        (["64", "128"], [Budget(completion_tokens=64), Budget(completion_tokens=128)]),
+        (["tokens=4096,calls=8", "32"], [Budget(tokens=4096, calls=8), Budget(completion_tokens=32)]),
+    ],
+)
+def test_budgets_are_a_list_of_numbers_or_one_of_several_units(texts, budgets):
+    assert parse_budgets(texts) == budgets
+
+
+def test_papers_lists_all_44_with_their_state(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "papers", "--json") in (0, None)
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == len({row["slug"] for row in rows}) == 44
+    assert {row["slug"] for row in rows if row["state"] == "built"} == set(PAPERS)
+    assert call(monkeypatch, "papers", "delethink") in (0, None)
+    shown = capsys.readouterr().out
+    assert all(claim.says in shown for claim in PAPERS["delethink"].claims)
+
+
+def test_run_stores_the_evidence_and_says_how_each_claim_fared(monkeypatch, capsys, tmp_path):
+    """With an experiment that takes no time in place of the real one."""
+    claim = Claim("cheaper", Kind.COST, "Chunks are cheaper.", "they are not")
+    finding = Finding("cheaper", Result.FAILS, "1.2 times dearer")
+    evidence = Evidence("toy", "pocket-1m", "reasonry run toy", "abc", "2025-01-01", "2 cores", (0, 1), "64", (), (finding,))
+    toy = Paper("toy", "A toy", "0000.00000", "reasonry.toy", "It plays.", (), "Always.", (claim,), lambda path, seeds: evidence)
+    monkeypatch.setitem(PAPERS, "toy", toy)
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "run", "toy", "--seeds", "0,1", "--store", "evidence") in (0, None)
+    said = capsys.readouterr().out
+    assert "fails    cheaper: Chunks are cheaper." in said
+    assert "here: 1.2 times dearer" in said
+    stored = (tmp_path / "evidence" / "toy.json").read_bytes()
+    assert stored == (tmp_path / "runs" / "toy" / "evidence.json").read_bytes()
+    assert msgspec.json.decode(stored, type=Evidence) == evidence
+    assert call(monkeypatch, "run", "toy") == 2
+    assert "add --resume" in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(cli, "find_paper", lambda slug: {}["bug"])
+    monkeypatch.setattr(sys, "argv", ["reasonry", "run", "delethink"])
+    with pytest.raises(KeyError):
+        cli.main()

@@ -104,12 +104,9 @@ def solve(question: str, model: str, solver: str, budget: str | None, seed: int,
             click.echo(segment.text + "\n")
         click.secho("── answer", dim=True)
     click.echo(attempt.answer)
-    cost = attempt.cost
-    ended = f"{attempt.stop} ({attempt.spent})" if attempt.spent else attempt.stop
-    click.echo(
-        f"{cost.calls} calls, {cost.prompt_tokens} prompt + {cost.completion_tokens} sampled tokens, {cost.seconds:.1f} s, {ended}",
-        err=True,
-    )
+    cost, ended = attempt.cost, f"{attempt.stop} ({attempt.spent})" if attempt.spent else attempt.stop
+    calls = "1 call" if cost.calls == 1 else f"{cost.calls} calls"
+    click.echo(f"{calls}, {cost.prompt_tokens} prompt + {cost.completion_tokens} sampled tokens, {cost.seconds:.1f} s, {ended}", err=True)
 
 
 async def _solve(question: str, model: str, solver: str, budget: Budget, seed: int, key_variable: str) -> Trajectory:

@@ -16,8 +16,8 @@ from markupsafe import Markup
 from reasonry.core import Cost, Problem, Run, Stop, ToolCall, Verdict
 from reasonry.evaluate.attempts import LOG
 from reasonry.evaluate.page import SERIES, download, figure_svg, render, table
-from reasonry.evaluate.plot import accuracy_cost, cost_unit
-from reasonry.evaluate.report import COSTS, CSV_COLUMNS, Arm, Pair, Report
+from reasonry.evaluate.plot import accuracy_cost
+from reasonry.evaluate.report import COSTS, CSV_COLUMNS, Arm, Pair, Report, token_cost
 from reasonry.evaluate.words import Judgement, budget_words, headline, judgement, number, p_value, percent, signed
 
 MOST_PROBLEMS = 200
@@ -108,7 +108,6 @@ def report_html(report: Report, run: Run, problems: Sequence[Problem], command: 
         kicker=f"{report.task} · {report.problems} problems · {report.attempts} {'attempt' if report.attempts == 1 else 'attempts'} each",
         footer="",
         figures=_figures(report) if any(arm.accuracy for arm in report.arms) else None,
-        unit=cost_unit(report)[1],
         swatches=[(solver, f"var(--s{i % SERIES + 1})") for i, solver in enumerate(report.solvers)],
         colour={solver: f"var(--s{i % SERIES + 1})" for i, solver in enumerate(report.solvers)},
         numbers=_numbers(report),
@@ -136,7 +135,7 @@ def prompt_text(problem: Problem) -> str:
 
 
 def _figures(report: Report) -> Markup:
-    label = f"Accuracy against {cost_unit(report)[1]} per attempt, one line per method; the table below holds the numbers."
+    label = f"Accuracy against {token_cost(report)[1]} per attempt, one line per method; the table below holds the numbers."
     wide, narrow = accuracy_cost(report), accuracy_cost(report, width=380, height=330, labelled=False)
     return figure_svg(wide, label, "wide") + figure_svg(narrow, label, "narrow")
 
@@ -144,6 +143,12 @@ def _figures(report: Report) -> Markup:
 def _name(report: Report, solver: str) -> Markup:
     colour = f"var(--s{report.solvers.index(solver) % SERIES + 1})"
     return Markup('<span class="swatch" style="background:{}"></span>{}').format(colour, solver)
+
+
+def _budget(budget: str) -> Markup:
+    """A budget in a table's first column; its unit gives way on narrow screens."""
+    amount, _, unit = budget_words(budget).partition(" ")
+    return Markup('{} <span class="unit">{}</span>').format(amount, unit)
 
 
 def _groups(report: Report) -> list[tuple[str, list[Arm]]]:
@@ -159,12 +164,12 @@ def _numbers(report: Report) -> Markup:
     rows = []
     for budget, arms in _groups(report):
         for i, arm in enumerate(arms):
-            row: list[str | Markup] = [budget_words(budget) if i == 0 else "", _name(report, arm.solver)]
+            row: list[str | Markup] = [_budget(budget) if i == 0 else "", _name(report, arm.solver)]
             row += [percent(arm.accuracy.mean), _interval(arm)] if arm.accuracy else ["–", "–"]
             if k > 1:
                 most = arm.at_k[-1] if arm.at_k and arm.at_k[-1].k == k else None
                 row += [percent(most.passed.mean), percent(most.majority.mean)] if most else ["–", "–"]
-            row += [number(round(arm.mean_cost[c], 1)) for c in ("tokens", "completion_tokens", "calls")]
+            row += [f"{arm.mean_cost[c]:,.1f}" for c in ("tokens", "completion_tokens", "calls")]
             row += [percent(arm.truncated), str(arm.unscored)]
             rows.append(row)
     return table(head, rows, text_columns=2)
@@ -186,29 +191,25 @@ def _pairs(report: Report) -> Markup:
     def row(pair: Pair, first: bool) -> list[str | Markup]:
         d = pair.difference
         return [
-            budget_words(pair.budget) if first else "",
+            _budget(pair.budget) if first else "",
             _name(report, pair.solver),
+            _SAID[judgement(pair)],
             signed(d.mean),
             f"{signed(d.low)} to {signed(d.high)}",
             str(pair.only_solver),
             str(pair.only_baseline),
             p_value(pair.p),
             p_value(pair.p_holm),
-            _SAID[judgement(pair)],
         ]
 
     rows = [row(pair, i == 0 or report.pairs[i - 1].budget != pair.budget) for i, pair in enumerate(report.pairs)]
-    higher = "Higher" if report.attempts > 1 else "Only it is right"
-    lower = "Lower" if report.attempts > 1 else f"Only {report.solvers[0]} is"
-    return table(
-        ["Budget", "Method", "Difference, points", "95 % interval", higher, lower, "p", "p, Holm", "Finding"], rows, text_columns=2
-    )
+    return table(["Budget", "Method", "Finding", "Points", "95 % interval", "Ahead on", "Behind on", "p", "p, Holm"], rows, text_columns=3)
 
 
 def _stops(report: Report) -> Markup:
     reasons = [str(stop) for stop in Stop if any(str(stop) in arm.stops for arm in report.arms)]
     rows = [
-        [budget_words(budget) if i == 0 else "", _name(report, arm.solver), *(number(arm.stops.get(r, 0)) for r in reasons)]
+        [_budget(budget) if i == 0 else "", _name(report, arm.solver), *(number(arm.stops.get(r, 0)) for r in reasons)]
         for budget, arms in _groups(report)
         for i, arm in enumerate(arms)
     ]
@@ -221,7 +222,7 @@ def _costs(report: Report) -> Markup:
     for budget, arms in _groups(report):
         for i, arm in enumerate(arms):
             name = _name(report, arm.solver)
-            rows.append([budget_words(budget) if i == 0 else "", name, "mean", *(number(arm.mean_cost[c]) for c in COSTS)])
+            rows.append([_budget(budget) if i == 0 else "", name, "mean", *(number(arm.mean_cost[c]) for c in COSTS)])
             rows.append(["", "", "largest / total", *(number(arm.total_cost[c]) for c in COSTS)])
     return table(["Budget", "Method", "", *(c.replace("_", " ") for c in COSTS)], rows, text_columns=3)
 

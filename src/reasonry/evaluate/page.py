@@ -57,7 +57,10 @@ def render(template: str, **context: Any) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str | Markup]], text_columns: int = 1, caption: str = "") -> Markup:
-    """A table whose first `text_columns` columns are words and the others numbers, aligned by their digits."""
+    """A table whose first `text_columns` columns are words and the others numbers, aligned by their digits.
+
+    A row whose first cell is empty belongs to the row above it.
+    """
     return Markup(_ENVIRONMENT.from_string(_TABLE).render(head=head, rows=rows, text_columns=text_columns, caption=caption))
 
 
@@ -109,6 +112,6 @@ _TABLE = """<div class="scroll"><table>
 {% if caption %}<caption>{{ caption }}</caption>{% endif %}
 <thead><tr>{% for cell in head %}
 <th scope="col" class="{{ '' if loop.index0 < text_columns else 'n' }}">{{ cell }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in rows %}<tr>{% for cell in row %}
+<tbody>{% for row in rows %}<tr{% if not row[0] %} class="more"{% endif %}>{% for cell in row %}
 <td class="{{ '' if loop.index0 < text_columns else 'n' }}">{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>"""

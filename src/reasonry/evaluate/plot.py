@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from reasonry.evaluate.page import MUTED, PAPER, axes, series
-from reasonry.evaluate.report import Arm, Report
+from reasonry.evaluate.report import Arm, Report, token_cost
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,17 +22,11 @@ _LEADING = 19
 """Least distance of two labels that stand above one another, in pixels."""
 
 
-def cost_unit(report: Report) -> tuple[str, str]:
-    """The field of `mean_cost` on the x axis, and its name: tokens that went through the network where every arm knows them."""
-    known = all(arm.mean_cost["prefill_tokens"] > 0 for arm in report.arms if arm.scored)
-    return ("processed_tokens", "tokens processed") if known else ("tokens", "prompt and sampled tokens")
-
-
 def accuracy_cost(report: Report, width: int = 920, height: int = 430, labelled: bool = True) -> Figure:
     """Accuracy in % with 95 % intervals against mean tokens per attempt. `labelled` writes each solver's name at its line's end;
     where there is no room for that, say which is which beside the figure."""
     figure, ax = axes(width, height)
-    unit, unit_name = cost_unit(report)
+    unit, unit_name = token_cost(report)
     lines = [[arm for arm in report.arms if arm.solver == solver and arm.accuracy] for solver in report.solvers]
     for index, arms in enumerate(lines):
         if arms:
@@ -42,7 +36,7 @@ def accuracy_cost(report: Report, width: int = 920, height: int = 430, labelled:
         _scale_x(ax, xs, room=max(map(len, report.solvers)) * _LETTER / width if labelled else 0.0)
         _scale_y(ax, [arm for arms in lines for arm in arms])
     ax.set_xlabel(f"Mean {unit_name} per attempt", color=MUTED, labelpad=10)
-    ax.set_title("Accuracy, %", color=MUTED, loc="left", fontsize=13, pad=14)
+    figure.suptitle("Accuracy, %", x=0, ha="left", color=MUTED, fontsize=13)
     if labelled:
         figure.draw_without_rendering()  # label places are in pixels, known only after the layout
         _label(ax, lines, unit)
@@ -69,7 +63,7 @@ def _scale_x(ax: Axes, xs: Sequence[float], room: float) -> None:
         ax.set_xscale("log")
         span = (high / low) ** (1 / (0.92 - room))
         ax.set_xlim(low / span**0.04, high * span ** (0.04 + room))
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 30 else (1, 1.5, 2, 3, 5, 7)))
         ax.xaxis.set_minor_locator(NullLocator())
     else:
         span = max(high - low, 0.2 * high, 1) / (0.92 - room)

@@ -207,6 +207,12 @@ def build_report(
     )
 
 
+def token_cost(report: Report) -> tuple[str, str]:
+    """The field of `mean_cost` that prices an attempt in tokens, and its name: tokens that went through the network where all arms know."""
+    known = all(arm.mean_cost["prefill_tokens"] > 0 for arm in report.arms if arm.scored)
+    return ("processed_tokens", "tokens processed") if known else ("tokens", "prompt and sampled tokens")
+
+
 def _arm(solver: str, budget: str, group: Sequence[Outcome], attempts: int) -> Arm:
     priced = [o.cost for o in group if o.stop is not Stop.ERROR]
     totals = {c: sum(getattr(cost, c) for cost in priced) for c in COSTS}

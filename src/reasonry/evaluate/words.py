@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reasonry.core import Budget
-from reasonry.evaluate.report import Pair, Report
+from reasonry.evaluate.report import Pair, Report, token_cost
 
 _UNITS = {
     "tokens": "tokens",
@@ -99,7 +99,7 @@ def _about_budget(report: Report, budget: str) -> str:
 def _about_pair(report: Report, pair: Pair) -> str:
     interval = f"95 % interval {signed(pair.difference.low)} to {signed(pair.difference.high)}"
     change = f"{pair.solver} {'gains' if pair.difference.mean > 0 else 'loses'} {points(abs(pair.difference.mean))} ({interval})"
-    mine, base = (report.arm(s, pair.budget).mean_cost["tokens"] for s in (pair.solver, pair.baseline))
+    mine, base = (report.arm(s, pair.budget).mean_cost[token_cost(report)[0]] for s in (pair.solver, pair.baseline))
     price = f" for {mine / base:.1f} times the tokens" if base and not 0.95 < mine / base < 1.05 else " for the same tokens" if base else ""
     doubt = ", which does not survive the correction for several comparisons" if judgement(pair) is Judgement.HINT else ""
     return change + price + doubt
@@ -109,7 +109,8 @@ def budget_words(budget: str) -> str:
     """A budget as people say it: `completion_tokens=64` is "64 sampled tokens"."""
     if budget == str(Budget()):
         return budget
-    return " and ".join(f"{limit:,.12g} {_UNITS[unit]}" for unit, limit in Budget.parse(budget).limits())
+    limits = Budget.parse(budget).limits()
+    return " and ".join(f"{limit:,.12g} {_UNITS[unit].removesuffix('s') if limit == 1 else _UNITS[unit]}" for unit, limit in limits)
 
 
 def percent(share: float) -> str:
