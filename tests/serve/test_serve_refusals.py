@@ -367,6 +367,7 @@ def test_a_model_without_ids(caplog):
         legacy = {"model": "scripted", "prompt": "x"}
         assert error_of(http.post("/v1/completions", json=legacy | {"echo": True, "logprobs": 1}))["param"] == "echo"
         assert error_of(http.post("/v1/completions", json=legacy | {"echo": True, "max_tokens": 0}))["param"] == "max_tokens"
+        assert error_of(http.post("/v1/completions", json=legacy | {"prompt": [1, 2], "solver": "single"}))["param"] == "prompt"
         assert "no token ids" in error_of(http.post("/tokenize", json={"prompt": "x"}))["message"]
         assert http.get("/tokenizer_info").status_code == 404
     assert "a request failed inside" not in caplog.text
@@ -383,6 +384,24 @@ def test_going_away_cancels_the_work(body):
         while (not lm.started or lm.cancelled < lm.started) and time.monotonic() < until:
             time.sleep(0.02)
     assert lm.started == lm.cancelled > 0
+
+
+def test_a_choice_that_fails_takes_the_others_with_it():
+    """No work goes on for a request that has had its error."""
+    lm = ScriptedLM(seconds=30)
+    first = lm.complete
+
+    async def complete(prompt: Prompt, sampling: Sampling) -> Completion:
+        if sampling.seed == 7:
+            await asyncio.sleep(0.1)
+            raise UserError("no")
+        return await first(prompt, sampling)
+
+    lm.complete = complete
+    with serving({"scripted": lm}) as url:
+        body = {"model": "scripted", "messages": MESSAGES, "n": 3, "seed": 7}
+        assert httpx.post(f"{url}/v1/chat/completions", json=body, timeout=10).status_code == 400
+    assert lm.started == lm.cancelled == 2
 
 
 def test_going_away_cancels_a_local_stream(tokenizer: Tokenizer):

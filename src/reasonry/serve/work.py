@@ -41,7 +41,12 @@ class Work:
 
     async def whole(self) -> tuple[list[Choice], Cost]:
         """All choices in order, and what they cost together."""
-        done = await asyncio.gather(*(self._choice(index) for index in range(self._count)))
+        tasks = [asyncio.ensure_future(self._choice(index)) for index in range(self._count)]
+        try:
+            done = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:  # one that failed takes the others with it
+                task.cancel()
         return [choice for choice, _ in done], self.total([cost for _, cost in done])
 
     def sources(self) -> list[Source]:
@@ -98,8 +103,8 @@ class Work:
             if ask.echo and choice.tokens is not None:
                 choice = replace(choice, tokens=before + choice.tokens)
         if ask.echo:
-            text = prompt if isinstance(prompt, str) else await self.lm.decode(_ids(prompt))
-            choice = replace(choice, text=text + choice.text)
+            asked = ask.prompts[index // ask.n]
+            choice = replace(choice, text=(asked if isinstance(asked, str) else await self.lm.decode(_ids(asked))) + choice.text)
         return choice, cost
 
     async def _stretches(self, index: int) -> Source:
@@ -155,6 +160,8 @@ class Work:
 async def prepare(ask: Ask, catalogue: Catalogue) -> Work:
     """Finds the model and checks what only it can tell. Raises Refusal before anything is computed."""
     lm, solver = catalogue.find(ask)
+    if solver and not all(isinstance(p, str) or isinstance(p[0], Message) for p in ask.prompts):
+        raise Refusal("prompt holds token ids, but a solver reads words; send text or messages", "prompt")
     if not isinstance(lm, LocalLM):
         asked = {
             "prompt_logprobs": ask.prompt_logprobs is not None,
@@ -174,8 +181,6 @@ async def prepare(ask: Ask, catalogue: Catalogue) -> Work:
         if len(ids) + least > window(lm):
             message = f"the prompt has {len(ids)} tokens and {lm.name} holds {window(lm)}, answer included; shorten the prompt"
             raise Refusal(message, "messages" if ask.chat else "prompt", "context_length_exceeded")
-    if solver and not all(isinstance(p, str) or isinstance(p[0], Message) for p in ask.prompts):
-        raise Refusal("prompt holds token ids, but a solver reads words; send text or messages", "prompt")
     return Work(Form(ask, lm.tokenizer), lm, solver, ask.prompts if solver else tuple(prompts))
 
 
