@@ -193,13 +193,19 @@ def api_text(before: str) -> str:
     return f"# Public interface; made beside CHANGELOG {print_of_log}\n{now}"
 
 
+def file_block(where: str) -> str:
+    """A file, or the part of it between `--8<-- [start:NAME]` and its end where `where` is `path:NAME`, as the pages' snippets have it."""
+    path, _, part = where.partition(":")
+    text = (ROOT / path).read_text()
+    if part:
+        text = text.split(f"# --8<-- [start:{part}]\n")[1].split(f"# --8<-- [end:{part}]")[0].strip()
+    return fenced(text, {".py": "python", ".toml": "toml"}.get(Path(path).suffix, "text"))
+
+
 def generated() -> dict[Path, str]:
     """Every generated file with what it should hold."""
 
-    def file_block(path: str, body: str) -> str:
-        return fenced((ROOT / path).read_text(), {".py": "python", ".toml": "toml"}.get(Path(path).suffix, "text"))
-
-    makers: dict[str, Maker] = {"table": lambda name, body: TABLES[name](), "file": file_block}
+    makers: dict[str, Maker] = {"table": lambda name, body: TABLES[name](), "file": lambda where, body: file_block(where)}
     api, readme = ROOT / "docs" / "api.txt", ROOT / "README.md"
     files = {
         readme: fill(readme.read_text(), makers),

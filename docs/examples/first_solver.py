@@ -10,6 +10,7 @@ from reasonry.evaluate import compare
 from reasonry.evaluate.command import summary
 from reasonry.lm import load_lm
 from reasonry.solve import build_solver
+from reasonry.solve.calls import inner_seed, prompt_length, room
 from reasonry.tasks import load_task
 
 
@@ -27,11 +28,12 @@ class UntilTwoAgree:
     async def __call__(self, problem: Problem, budget: Budget, seed: int) -> Trajectory:
         """One attempt: its seed decides every call's, and no call samples more than the budget has left."""
         trace, seen, text = Trajectory(problem.id), set[str](), ""
+        prompt_tokens = await prompt_length(self.lm, problem.messages, budget)
         for call in range(self.most):
-            tokens = budget.left(trace.cost).room(self.sampling.max_tokens)
-            if tokens == 0 or budget.spent(trace.cost):
-                return trace.finish(Stop.BUDGET, text, budget.spent(trace.cost))
-            y = await self.lm.complete(problem.messages, self.sampling.with_(max_tokens=tokens, seed=seed + call))
+            tokens, unit = room(budget, trace.cost, self.sampling.max_tokens, prompt_tokens)
+            if unit:
+                return trace.finish(Stop.BUDGET, text, unit)
+            y = await self.lm.complete(problem.messages, self.sampling.with_(max_tokens=tokens, seed=inner_seed(seed, call)))
             trace = trace.add(Segment.of(y))
             answer = self.task.extract(y.text)
             if answer is not None:
