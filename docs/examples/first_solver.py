@@ -9,8 +9,8 @@ from reasonry.core import LM, Budget, Problem, Sampling, Segment, Stop, Task, Tr
 from reasonry.evaluate import compare
 from reasonry.evaluate.command import summary
 from reasonry.lm import load_lm
-from reasonry.solve import build_solver
-from reasonry.solve.calls import inner_seed, prompt_length, room
+from reasonry.solve import build_solver, inner_seed
+from reasonry.solve.calls import prompt_length, room
 from reasonry.tasks import load_task
 
 
