@@ -11,12 +11,12 @@ prompt's length beforehand, hence an LM that can `encode`; `completion_tokens` n
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 
 from reasonry.core import LM, Budget, Cost, Prompt, Sampling, Segment, Stop, Trajectory
+from reasonry.core.seeds import inner_seed
 
 COUNTABLE = ("tokens", "completion_tokens", "calls", "verifier_calls")
 """Units whose need is known before a call."""
@@ -28,12 +28,6 @@ Reserve = Callable[[int, int], Cost]
 def nothing(prompt_tokens: int, answer_tokens: int) -> Cost:
     """The `Reserve` of a method that makes no further call."""
     return Cost()
-
-
-def inner_seed(seed: int, index: int) -> int:
-    """The seed of an attempt's call number `index`: a stable hash, below 2**31, the same on every machine."""
-    digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 async def prompt_length(lm: LM, prompt: Prompt, budget: Budget) -> int:
