@@ -250,26 +250,24 @@ class MirrorDescent(_Unclipped):
 
 @dataclass(frozen=True)
 class NFT(_Unclipped):
-    """Supervised learning that knows what is wrong (arXiv 2505.18116): w(q)·log r on right answers and
-    w(q)·log[(1 − q r)/(1 − q)] on wrong ones, q the prompt's share of right answers and w = √((1−q)/q).
+    """Supervised learning that knows what is wrong (arXiv 2505.18116): w·log r on right answers, w·log[(1 − q r)/(1 − q)] on wrong
+    ones, q the prompt's share of right answers and w = √((1−q)/q).
 
-    Reads R ∈ {0, 1}, not Â. (1 − q r)/(1 − q) is held above `floor` with its gradient kept, q inside [0.02, 0.98], as in the
-    authors' code. Strictly on-policy its gradient is that of GRPO with the biased sd. Prompts all right or all wrong carry none.
+    For R ∈ {0, 1} the advantage of `Outcome(group_mean, GroupStd(correction=0))`, which it takes, says all of that: Â = w on right
+    answers and −1/w on wrong ones, so that q = 1/(1 + w²). (1 − q r)/(1 − q) is held above `floor` with its gradient kept and q inside
+    [0.02, 0.98], as in the authors' code. Strictly on-policy its gradient is GRPO's.
     """
 
     floor: float = 1e-3
 
     def __call__(self, t: Terms) -> Tensor:
         """[N]."""
-        groups, of = t.tokens.by_prompt, t.tokens.by_trajectory
-        R = t.tokens.returns
-        q_prompt = groups.level(R)
-        mixed = groups.spread((q_prompt > 0) & (q_prompt < 1)).to(R.dtype)
-        q_prompt = q_prompt.clamp(0.02, 0.98)
-        q, right = of.spread(groups.spread(q_prompt)), of.spread(R) > 0.5
+        A = t.advantage
+        w = torch.where(A > 0, A, 1 / A.clamp(max=-1e-12).abs()).clamp(1 / 7, 7)
+        q = 1 / (1 + w**2)
         wrong = (1 - q * t.ratio) / (1 - q)
         wrong = wrong + (wrong.clamp(min=self.floor) - wrong).detach()
-        return of.spread(mixed) * ((1 - q) / q).sqrt() * torch.where(right, t.log_ratio, wrong.log())
+        return torch.where(A == 0, 0, w * torch.where(A > 0, t.log_ratio, wrong.log()))
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,9 @@ VARIANTS: tuple[Entry, ...] = (
     ),
     Entry(
         "nft", "NFT", ("2505.18116",),
-        Objective(advantage=CENTRED, ratio=TOKEN, surrogate=NFT(), aggregate=token_mean),
+        Objective(
+            advantage=Outcome(group_mean, GroupStd(correction=0, eps=1e-12)), ratio=TOKEN, surrogate=NFT(), aggregate=token_mean,
+        ),
         Known.CODE, "Right: −log r; wrong: −log[(1 − q r)/(1 − q)], q the prompt's pass rate, both times √((1 − q)/q).",
         ("The code sums tokens and divides by 1000 instead; its w may also be 1 − q or 1. Strictly on-policy it is GRPO's gradient.",),
     ),

@@ -1,0 +1,133 @@
+"""A policy small enough to enumerate: every answer of at most three tokens over four, one of which ends the answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from reasonry.train.objective import Objective, Scored, loss, score
+from reasonry.train.tokens import Tokens
+
+END = 0
+LONGEST = 3
+
+
+def _answers() -> list[tuple[int, ...]]:
+    found = []
+    for n in range(1, LONGEST + 1):
+        for y in product(range(4), repeat=n):
+            if END not in y[:-1] and (y[-1] == END or n == LONGEST):
+                found.append(y)
+    return found
+
+
+ANSWERS = _answers()
+CONTEXTS = sorted({y[:t] for y in ANSWERS for t in range(len(y))}, key=lambda c: (len(c), c))
+LENGTH = torch.tensor([len(y) for y in ANSWERS])
+_START = LENGTH.cumsum(0) - LENGTH
+_CONTEXT = torch.tensor([CONTEXTS.index(y[:t]) for y in ANSWERS for t in range(len(y))])
+_TOKEN = torch.tensor([y[t] for y in ANSWERS for t in range(len(y))])
+
+
+def policy(seed: int) -> Tensor:
+    """Logits [contexts, 4], float64, with gradient."""
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(len(CONTEXTS), 4, generator=g, dtype=torch.float64).requires_grad_()
+
+
+def positions(answers: Tensor) -> Tensor:
+    """Where the tokens of a list of answers [M] are in the enumeration, flat [N]."""
+    n = LENGTH[answers]
+    start = n.cumsum(0) - n
+    return torch.arange(int(n.sum())) - torch.repeat_interleave(start - _START[answers], n)
+
+
+def logp(theta: Tensor, answers: Tensor) -> Tensor:
+    """log π_θ of each token of a list of answers [M], flat [N]."""
+    at = positions(answers)
+    return theta.log_softmax(-1)[_CONTEXT[at], _TOKEN[at]]
+
+
+def probability(theta: Tensor) -> Tensor:
+    """π_θ(y) for every answer."""
+    every = torch.arange(len(ANSWERS))
+    return theta.new_zeros(len(ANSWERS)).index_add(0, torch.repeat_interleave(every, LENGTH), logp(theta, every)).exp()
+
+
+def rewards(seed: int = 0) -> Tensor:
+    """An arbitrary reward for each answer, not tied to its length."""
+    return torch.rand(len(ANSWERS), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def batch(answers: Tensor, R: Tensor, group: int, **more: Tensor) -> Tokens:
+    """Answers [M] as plain one-segment trajectories, `group` to a prompt."""
+    M = answers.numel()
+    every = torch.arange(M)
+    return Tokens(
+        segment=torch.repeat_interleave(every, LENGTH[answers]), trajectory=every, prompt=every // group, reward=R[answers], **more
+    )  # type: ignore[arg-type]
+
+
+def groups_of(G: int) -> Tensor:
+    """Every ordered group of G answers, flat [answers^G · G]."""
+    grid = torch.cartesian_prod(*[torch.arange(len(ANSWERS))] * G)
+    return grid.reshape(-1)
+
+
+def expected_gradient(objective: Objective, theta: Tensor, R: Tensor, G: int, sampled_by: Tensor | None = None, **more: Tensor) -> Tensor:
+    """E over all groups of G independent answers of the gradient of −loss, exactly. The objective's weights must be linear in prompts."""
+    behaviour = (theta if sampled_by is None else sampled_by).detach()
+    answers = groups_of(G)
+    chance = probability(behaviour)[answers].reshape(-1, G).prod(-1)
+    tokens = batch(answers, R, G, **more)
+    if sampled_by is not None:
+        tokens = replace(tokens, logp_old=logp(behaviour, answers), logp_sampler=logp(behaviour, answers))
+    scored = score(objective, tokens)
+    per_token = chance[tokens.prompt[tokens.by_trajectory.of]] * chance.numel()
+    scored = Scored(
+        tokens=tokens, advantage=scored.advantage, weight=scored.weight * per_token,
+        extra_weights=tuple(w * per_token for w in scored.extra_weights), total=scored.total,
+    )  # fmt: skip
+    value, _ = loss(objective, scored, logp(theta, answers))
+    return -torch.autograd.grad(value, theta)[0]
+
+
+def true_gradient(theta: Tensor, R: Tensor) -> Tensor:
+    """∇ E[R], exactly."""
+    return torch.autograd.grad((probability(theta) * R).sum(), theta)[0]
+
+
+def ragged(seed: int, prompts: int = 3, group: int = 4, longest: int = 6, segments: int = 3) -> tuple[Tokens, Tensor]:
+    """A random batch with every optional field, trajectories of several segments, float64; and log π_θ [N] with gradient, near π_old."""
+    g = torch.Generator().manual_seed(seed)
+
+    def draw(n: int, high: float = 1.0) -> Tensor:
+        return torch.rand(n, generator=g, dtype=torch.float64) * high
+
+    M = prompts * group
+    per_trajectory = torch.randint(1, segments + 1, (M,), generator=g)
+    S = int(per_trajectory.sum())
+    size = torch.randint(1, longest + 1, (S,), generator=g)
+    N = int(size.sum())
+    segment = torch.repeat_interleave(torch.arange(S), size)
+    old = -draw(N, 3.0) - 0.05
+    reward = (draw(M) > 0.5).double()
+    reward[::group], reward[1::group] = 1.0, 0.0
+    tokens = Tokens(
+        segment=segment, trajectory=torch.repeat_interleave(torch.arange(M), per_trajectory), prompt=torch.arange(M) // group,
+        reward=reward, logp_old=old, logp_sampler=old + 0.05 * (draw(N) - 0.5), logp_ref=old + 0.5 * (draw(N) - 0.5),
+        value=draw(N), process=draw(N) - 0.5, step=segment, planning=draw(N) > 0.7, draw=draw(N), baseline=draw(M), weight=0.5 + draw(M),
+        signals={"right": (draw(M) > 0.5).double(), "short": draw(M)},
+    )  # fmt: skip
+    now = (old + 0.6 * (draw(N) - 0.5)).clamp(max=-0.01)
+    return tokens, now.requires_grad_()
+
+
+def gradient(objective: Objective, tokens: Tokens, now: Tensor, entropy: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Loss and its gradient with respect to log π_θ [N]."""
+    entropy = torch.ones_like(now.detach()) if entropy is None else entropy
+    value, _ = loss(objective, score(objective, tokens), now, entropy)
+    return value.detach(), torch.autograd.grad(value, now)[0]
