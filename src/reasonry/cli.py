@@ -20,8 +20,10 @@ from reasonry.core import Budget, Trajectory, UserError
 if TYPE_CHECKING:
     from reasonry.core import Evidence, Paper
 
-DEFAULT_SOLVERS = ("single", "self-consistency", "best-of-n", "delethink?C=64&m=32&I=32")
-"""What `compare` runs when no solver is named. Delethink's chunk is short because the shipped models' thoughts are."""
+DEFAULT_SOLVERS = ("single", "self-consistency", "best-of-n")
+"""What `compare` runs when no solver is named, and Delethink after them."""
+SHORT_CHUNKS = "?C=32&m=16&I=32"
+"""Delethink's options for the shipped models, whose thoughts are a few dozen tokens; other models get the paper's."""
 
 MODEL = "pocket, pocket-1m, a checkpoint folder, or an endpoint as http://host:port/v1#model-name."
 SOLVER = "single, self-consistency, best-of-n or delethink, with options after a question mark: 'delethink?C=64&m=32'."
@@ -40,9 +42,11 @@ def cli() -> None:
 @click.option(
     "--task", required=True, metavar="SPEC", help="A built-in task (arithmetic, word, sudoku6, …), a .jsonl file, or gym:DATASET."
 )
-@click.option("--solver", "solvers", multiple=True, metavar="SPEC", help=SOLVER + " Repeat it; the first is the baseline.")
 @click.option(
-    "--budget", "budgets", multiple=True, default=["64,128,256"], show_default=True, help=BUDGET + " 64,128,256 are three budgets."
+    "--solver", "solvers", multiple=True, metavar="SPEC", help=SOLVER + " Repeat it; the first is the baseline.  [default: all four]"
+)
+@click.option(
+    "--budget", "budgets", multiple=True, default=["32,64,128,256"], show_default=True, help=BUDGET + " 64,128,256 are three budgets."
 )
 @click.option("-n", "--problems", type=click.IntRange(1), help="How many problems.  [default: 100, or all where a file holds fewer]")
 @click.option("--attempts", default=1, show_default=True, type=click.IntRange(1), help="Attempts at each problem.")
@@ -62,7 +66,8 @@ def compare(solvers: tuple[str, ...], out: Path | None, resume: bool, **given: A
         raise UserError("--resume: the run to go on with is not named; add --out and its directory")
     from reasonry.evaluate.command import Comparison, run_comparison
 
-    request = Comparison(solvers=solvers or DEFAULT_SOLVERS, out=out or _fresh("compare"), **given)
+    delethink = "delethink" + SHORT_CHUNKS * given["model"].startswith("pocket")
+    request = Comparison(solvers=solvers or (*DEFAULT_SOLVERS, delethink), out=out or _fresh("compare"), **given)
     try:
         report = asyncio.run(run_comparison(request, resume))
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ import pytest
 from scripted import ScriptedLM, Sums
 
 from reasonry import cli
+from reasonry.core import UserError
 from reasonry.evaluate import command
 from reasonry.lm import load
 
@@ -72,6 +73,18 @@ def test_compare_refuses_a_directory_that_is_not_empty(monkeypatch, tmp_path, ca
     assert call(monkeypatch, *COMPARE, "--out", str(tmp_path)) == 2
     assert "is not empty and holds no run" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_that_cannot_start_leaves_its_directory_free(monkeypatch, tmp_path, capsys):
+    scripted(monkeypatch)
+
+    async def refused(self, prompt, sampling):
+        raise UserError("model: 'x' is not served; use another")
+
+    monkeypatch.setattr(ScriptedLM, "complete", refused)
+    assert call(monkeypatch, *COMPARE, "--out", str(tmp_path / "run")) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1] == "reasonry: model: 'x' is not served; use another"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_in_which_nothing_was_scored_exits_with_1_and_says_why(monkeypatch, tmp_path, capsys):

@@ -122,6 +122,19 @@ def test_one_of_many_comparisons_that_looks_good_alone_is_called_a_hint():
     assert "does not survive" in headline(made).sentences[0]
 
 
+def test_what_was_not_seen_is_said_once_for_all_budgets_with_what_the_intervals_leave_open():
+    budgets = ("completion_tokens=64", "completion_tokens=128")
+    same = [o for b in budgets for s in ("a", "b") for o in passes(s, "1100" * 5, budget=b)]
+    made = report(same, problems=20, budgets=budgets)
+    [said] = headline(made).sentences
+    assert said == "At 64 and 128 sampled tokens: no difference seen for b; the intervals leave −16.1 to +16.1 points possible."
+    assert made.pairs[0].difference.high == wilson(0, 20).high
+
+
+def test_nothing_right_is_not_called_a_draw():
+    assert headline(report(passes("a", "0000") + passes("b", "0000"))).title == "No method got anything right"
+
+
 def test_a_single_method_gets_its_accuracy_as_headline():
     made = report(passes("a", "1110"), solvers=("a",))
     assert headline(made).title == "A is right on 75.0 % of toy"

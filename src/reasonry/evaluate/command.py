@@ -15,8 +15,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from reasonry.core import LM, Budget, Task, open_run
-from reasonry.evaluate.attempts import compare
+from reasonry.core import LM, Budget, Run, Task, UserError, open_run
+from reasonry.evaluate.attempts import LOG, compare
 from reasonry.evaluate.html import write_report
 from reasonry.evaluate.progress import display
 from reasonry.evaluate.report import Report
@@ -78,21 +78,28 @@ async def run_comparison(request: Comparison, resume: bool) -> Report:
     async with opened(load_lm(request.model, max_rows=request.max_rows, key_variable=request.key_variable)) as lm:
         solvers = [build_solver(spec, lm, task) for spec in request.solvers]
         run = open_run(request.out, request.config(budgets), resume)
-        size = f"{len(solvers)} methods × {len(budgets)} budgets × {len(problems)} problems × {request.attempts} attempts"
+        size = " × ".join(
+            f"{n} {what}{'s' * (n != 1)}"
+            for n, what in ((len(solvers), "method"), (len(budgets), "budget"), (len(problems), "problem"), (request.attempts, "attempt"))
+        )
         console = Console(stderr=True)
         console.print(f"{lm.name} on {task.name}: {size}, in {run.path}", highlight=False, soft_wrap=True)
-        with display(console) as progress:
-            report = await compare(
-                solvers,
-                task,
-                problems,
-                budgets,
-                run,
-                attempts=request.attempts,
-                seed=request.seed,
-                concurrency=request.concurrency,
-                progress=progress,
-            )
+        try:
+            with display(console) as progress:
+                report = await compare(
+                    solvers,
+                    task,
+                    problems,
+                    budgets,
+                    run,
+                    attempts=request.attempts,
+                    seed=request.seed,
+                    concurrency=request.concurrency,
+                    progress=progress,
+                )
+        except UserError:
+            _discard_if_empty(run)
+            raise
     page = write_report(report, run, problems, request.command())
     click.echo(summary(report))
     said = headline(report)
@@ -139,6 +146,15 @@ def summary(report: Report) -> str:
     ]
     lines = ["  ".join(row).rstrip() for row in aligned]
     return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:], ""])
+
+
+def _discard_if_empty(run: Run) -> None:
+    """Takes away a run that holds no attempt, so that the mended command finds its directory free."""
+    if not any(run.lines(LOG)):
+        for name in ("config.json", "environment.json", f"{LOG}.jsonl", "errors.jsonl"):
+            (run.path / name).unlink(missing_ok=True)
+        if not any(run.path.iterdir()):
+            run.path.rmdir()
 
 
 def _how_many(task: Task, request: Comparison) -> int | None:

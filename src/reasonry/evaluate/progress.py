@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reasonry.evaluate.attempts import Progress, Snapshot
-from reasonry.evaluate.words import number, percent
+from reasonry.evaluate.words import percent
 
 PLAIN_EVERY = 10.0
 """Seconds between plain lines."""
@@ -33,7 +33,7 @@ def line(snapshot: Snapshot) -> str:
     """Progress in one line: attempts, rate, time left, errors, running accuracy per solver."""
     parts = [f"{snapshot.done:,} of {snapshot.total:,} attempts"]
     if snapshot.done > snapshot.resumed:
-        parts.append(f"{number(snapshot.rate)} per second")
+        parts.append(f"{snapshot.rate:,.1f} per second")
     if snapshot.done < snapshot.total and snapshot.seconds_left is not None:
         parts.append(f"{duration(snapshot.seconds_left)} left")
     if snapshot.errors:

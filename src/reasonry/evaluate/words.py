@@ -6,6 +6,7 @@ correction for all comparisons of the report; otherwise the page says that no di
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -54,12 +55,14 @@ def headline(report: Report) -> Headline:
     """The finding of a report: which method pays at which budget, against the first solver."""
     if not any(arm.scored for arm in report.arms):
         return Headline("No attempt could be scored", ("See the stop reasons and the first error below.",))
+    if all(arm.accuracy.mean == 0 for arm in report.arms if arm.accuracy):
+        return Headline("No method got anything right", _about_budgets(report))
     if len(report.solvers) == 1:
         return _single(report)
     if not report.pairs:
         return Headline("No two methods were scored on the same problem", ("See the stop reasons and the first error below.",))
     baseline = report.solvers[0]
-    sentences = tuple(_about_budget(report, budget) for budget in report.budgets if any(p.budget == budget for p in report.pairs))
+    sentences = _about_budgets(report)
     better = [p for p in report.pairs if judgement(p) is Judgement.BETTER]
     worse = [p for p in report.pairs if judgement(p) is Judgement.WORSE]
     if better:
@@ -86,14 +89,27 @@ def _single(report: Report) -> Headline:
     return Headline(title, ("; ".join(parts) + ".",))
 
 
-def _about_budget(report: Report, budget: str) -> str:
-    """One sentence on each method at a budget, strongest first."""
-    pairs = sorted((p for p in report.pairs if p.budget == budget), key=lambda p: -p.difference.mean)
-    said = [_about_pair(report, p) for p in pairs if judgement(p) is not Judgement.NONE]
-    quiet = [p.solver for p in pairs if judgement(p) is Judgement.NONE]
+def _about_budgets(report: Report) -> tuple[str, ...]:
+    """One sentence per budget at which something was seen, then one for all budgets at which nothing was."""
+    said, quiet = [], []
+    for budget in report.budgets:
+        pairs = sorted((p for p in report.pairs if p.budget == budget), key=lambda p: -p.difference.mean)
+        seen = [_about_pair(report, p) for p in pairs if judgement(p) is not Judgement.NONE]
+        unseen = [p for p in pairs if judgement(p) is Judgement.NONE]
+        if seen:
+            said.append(f"At {budget_words(budget)}: " + "; ".join([*seen, *([_unseen(unseen)] if unseen else [])]) + ".")
+        else:
+            quiet += unseen
     if quiet:
-        said.append(f"no difference seen for {_listed(quiet)}")
-    return f"At {budget_words(budget)}: " + "; ".join(said) + "."
+        said.append(f"At {budgets_words([b for b in report.budgets if any(p.budget == b for p in quiet)])}: {_unseen(quiet)}.")
+    return tuple(said)
+
+
+def _unseen(pairs: Sequence[Pair]) -> str:
+    """No difference for these, and how large a one the intervals leave possible."""
+    low, high = min(p.difference.low for p in pairs), max(p.difference.high for p in pairs)
+    names = _listed(list(dict.fromkeys(p.solver for p in pairs)))
+    return f"no difference seen for {names}; the intervals leave {signed(low)} to {signed(high)} points possible"
 
 
 def _about_pair(report: Report, pair: Pair) -> str:
@@ -111,6 +127,15 @@ def budget_words(budget: str) -> str:
         return budget
     limits = Budget.parse(budget).limits()
     return " and ".join(f"{limit:,.12g} {_UNITS[unit].removesuffix('s') if limit == 1 else _UNITS[unit]}" for unit, limit in limits)
+
+
+def budgets_words(budgets: Sequence[str]) -> str:
+    """Several budgets as people say them; a unit they share is said once: "64, 128 and 256 sampled tokens"."""
+    words = [budget_words(budget) for budget in budgets]
+    units = {unit for _, _, unit in (w.partition(" ") for w in words)}
+    if len(units) == 1 and " and " not in words[0]:
+        return f"{_listed([w.partition(' ')[0] for w in words])} {units.pop()}"
+    return _listed(words)
 
 
 def percent(share: float) -> str:
