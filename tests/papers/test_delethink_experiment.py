@@ -179,7 +179,7 @@ async def test_the_ledger_agrees_with_the_closed_form_on_both_shapes() -> None:
     model = Decoder(DecoderConfig(259, 16, 1, 2, 1, 8, 16, 1024))
     model.reset_parameters(torch.Generator().manual_seed(0))
     async with LocalLM(model, tokenizer, "tiny", max_rows=4, kv_tokens=4096) as lm:
-        priced = await price(lm, 64, 32, (64, 128, 512))
+        priced = await price(lm, 64, 32, (64, 128, 320))
     assert all(p.exact for p in priced)
     assert verdicts(GOOD, priced)["linear-cost"] is Result.HOLDS
     heavy = [p for p in priced if p.shape == "mostly attention"]

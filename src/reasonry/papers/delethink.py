@@ -19,7 +19,7 @@ import msgspec
 
 from reasonry.core import LM, Budget, Evidence, Paper, Problem, Sampling, Solver, Stop, Trajectory
 from reasonry.core.run import commit, machine, open_run, write_whole
-from reasonry.evaluate import compare
+from reasonry.evaluate import Snapshot, compare
 from reasonry.lm.load import load_lm
 from reasonry.lm.local import LocalLM
 from reasonry.papers.delethink_cost import price
@@ -90,6 +90,20 @@ def lines_right(problem: Problem, text: str, style: str) -> float:
     return next(wrong, min(len(wanted), len(written))) / len(wanted)
 
 
+class Meter:
+    """Adds up the progress of many comparisons and says it on the terminal, at most every ten seconds. Lives as long as a run."""
+
+    def __init__(self, expected: int) -> None:
+        self._expected, self._done, self._told = expected, dict[str, int](), 0.0
+
+    def tell(self, name: str, snapshot: Snapshot) -> None:
+        """Takes note of one comparison's progress."""
+        self._done[name] = snapshot.done
+        if snapshot.seconds - self._told >= 10:
+            self._told = snapshot.seconds
+            click.echo(f"{sum(self._done.values())} of {self._expected} attempts, {snapshot.seconds:.0f} s", err=True)
+
+
 @dataclass(frozen=True)
 class Stage:
     """Arms to be run on the same problems with the same T_max."""
@@ -104,7 +118,7 @@ class Stage:
     """Per seed."""
     arms: Mapping[str, Shape]
 
-    async def run(self, path: Path, lm: LocalLM, seed: int) -> list[Row]:
+    async def run(self, path: Path, lm: LocalLM, seed: int, meter: Meter) -> list[Row]:
         """Runs what `path` does not hold yet, and reads all of it back. Each loop has as many operations as there are registers."""
         task = registers(registers=self.registers, ops=self.registers, loops=self.loops)
         problems = {p.id: p for p in task.problems("test", self.problems, seed)}
@@ -112,10 +126,10 @@ class Stage:
         C, m = next(shape for shape in self.arms.values() if shape)
         t_max = C + ceil(max(SLACK * longest - C, 0) / (C - m)) * (C - m)
         config = {"stage": asdict(self), "seed": seed, "t_max": t_max, "model": lm.name, "sampling": asdict(SAMPLING)}
-        run = open_run(path / f"{self.name}-{self.style}-{self.x}-seed{seed}", config, resume=True)
-        click.echo(f"{self.name}: {self.style}, {self.x}, seed {seed}, T_max {t_max}", err=True)
+        name = f"{self.name}-{self.style}-{self.x}-seed{seed}"
+        run, budget = open_run(path / name, config, resume=True), Budget(completion_tokens=t_max)
         solvers = [InStyle(solver(lm, arm, shape, t_max), lm, self.style) for arm, shape in self.arms.items()]
-        await compare(solvers, task, list(problems.values()), [Budget(completion_tokens=t_max)], run, seed=seed)
+        await compare(solvers, task, list(problems.values()), [budget], run, seed=seed, progress=lambda s: meter.tell(name, s))
         lines = [msgspec.json.decode(line, type=_Line) for line in run.lines("attempts")]
         return [self._row(line, problems[line.problem], seed) for line in lines if line.trajectory.verdict]
 
@@ -146,7 +160,8 @@ def stages(plan: Plan) -> list[Stage]:
     small: dict[str, Shape] = {"LongCoT": None, "Delethink": (plan.ledger_chunk, plan.ledger_m)}
     controls: dict[str, Shape] = {"m=C/2": (plan.C, plan.C // 2), "m=0": (plan.C, 0), "m=C-1": (plan.C, plan.C - 1)}
     return [
-        *(Stage("tracing", style, n, 2, n, plan.problems, arms) for style in ("restate", "delta") for n in plan.loops),
+        *(Stage("tracing", "restate", n, 2, n, plan.problems, arms) for n in plan.loops),
+        *(Stage("tracing", "delta", n, 2, n, plan.problems, arms) for n in plan.delta_loops),
         *(Stage("ledger", "restate", r, r, max(2, plan.ledger_steps // r), plan.problems, small) for r in plan.ledger),
         Stage("control", "restate", plan.control, 2, plan.control, plan.control_problems, controls),
     ]
@@ -173,7 +188,10 @@ async def measure(path: Path, seeds: tuple[int, ...], plan: Plan) -> Evidence:
     lm = load_lm(plan.model)
     assert isinstance(lm, LocalLM)
     async with lm:
-        rows = [row for stage in stages(plan) for seed in seeds for row in await stage.run(path, lm, seed)]
+        made = stages(plan)
+        meter = Meter(sum(s.problems * len(s.arms) for s in made) * len(seeds))
+        parts = await asyncio.gather(*(stage.run(path, lm, seed, meter) for stage in made for seed in seeds))
+        rows = [row for part in parts for row in part]
         known, priced = await facts(lm, plan, seeds), await price(lm, plan.C, plan.m, plan.lengths)
     evidence = Evidence(
         paper="delethink",

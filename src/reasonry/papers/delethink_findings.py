@@ -20,20 +20,23 @@ class Plan:
     model: str = "pocket"
     C: int = 64
     m: int = 32
-    loops: tuple[int, ...] = (4, 8, 16, 24, 32, 48, 64)
+    loops: tuple[int, ...] = (4, 8, 16, 32, 64)
+    """Of the workings that restate the state."""
+    delta_loops: tuple[int, ...] = (8, 16, 32)
+    """Of the workings that write changes only."""
     trained: int = 8
     """Loops of the longest whole working in the training text with two operations a loop: length 1×."""
     problems: int = 20
     """Per point and seed."""
     ledger_chunk: int = 48
     ledger_m: int = 16
-    ledger: tuple[int, ...] = (2, 3, 4, 5, 6, 8)
+    ledger: tuple[int, ...] = (2, 4, 5, 6, 8)
     """Registers."""
     ledger_steps: int = 16
     """Operations of a ledger program in all, about."""
     control: int = 8
     """Loops of the control with other m."""
-    control_problems: int = 10
+    control_problems: int = 6
     identical: int = 10
     """Problems on which one chunk is compared with plain generation."""
     lengths: tuple[int, ...] = (64, 128, 256, 512, 1024)

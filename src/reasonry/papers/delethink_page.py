@@ -22,10 +22,9 @@ STYLES = {"restate": "restate the state", "delta": "write changes only"}
 def report(plan: Plan, rows: Sequence[Row], priced: Sequence[Priced], evidence: Evidence) -> str:
     """The whole page as HTML."""
     found = {f.claim: f for f in evidence.findings}
-    verdicts = table(
-        ["The paper says", "Here", "Measured"],
-        [[c.says, WORDS[found[c.id].result], found[c.id].measured] for c in CLAIMS],
-        text_columns=3,
+    verdicts = Markup().join(
+        Markup("<p><strong>{}</strong>: {} <br>Here: {}.</p>").format(WORDS[found[c.id].result], c.says, found[c.id].measured)
+        for c in CLAIMS
     )
     figures = [[m.arm, m.metric, f"{m.mean:.4g}", f"{m.low:.4g}", f"{m.high:.4g}", str(m.n)] for m in evidence.measures]
     head = ["arm", "metric", "mean", "low", "high", "n"]
@@ -66,7 +65,9 @@ def _accuracy(rows: Sequence[Row], stage: str, style: str, unit: str, line: floa
         spread = [[e.mean - e.low for _, e in points], [e.high - e.mean for _, e in points]]
         ax.errorbar(at, means, spread, color=series(i), marker="o", linewidth=2, capsize=3, label=arm)
     ax.set_ylim(-0.02, 1.02)
-    ax.set_xticks(xs)
+    if max(xs, default=0) > 16:
+        ax.set_xscale("log", base=2)
+    ax.set_xticks(xs, [str(x) for x in xs])
     ax.set_xlabel(unit, color=MUTED)
     ax.set_ylabel("accuracy", color=MUTED)
     ax.legend(frameon=False, labelcolor=INK)
