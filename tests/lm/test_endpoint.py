@@ -108,11 +108,11 @@ def stall(seconds: float) -> Act:
 
 
 def drip(h: Handler) -> None:
-    """Sends a byte now and then, so that no single read takes long."""
+    """Sends a byte now and then for ten seconds, so that no single read takes long. Ends early when nobody listens."""
     h.send_response(200)
     h.send_header("content-length", "1000")
     h.end_headers()
-    for _ in range(40):
+    for _ in range(200):
         h.wfile.write(b" ")
         h.wfile.flush()
         time.sleep(0.05)
@@ -271,6 +271,7 @@ async def test_a_fault_is_survived(server, fault):
     assert (got.cost.calls, got.cost.prompt_tokens) == (1, 9)
     if fault in ("stall", "drip"):
         assert got.cost.seconds >= 0.3
+        assert server.asked[1][3] - server.asked[0][3] < 9, "the time-out is for the whole attempt, not for a single read"
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -77,6 +77,16 @@ async def test_echo_scores_the_prompt(client, twin: LocalLM):
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (len(ids), 0)
 
 
+async def test_offsets_pass_over_special_tokens(client, twin: LocalLM):
+    """A special token is listed by its name and takes no room in the text, which leaves it out."""
+    ids = await twin.encode(ASK)
+    found = client.completions.create(model="tiny", prompt=list(ids), max_tokens=0, echo=True, logprobs=0).choices[0]
+    starts = found.logprobs.text_offset
+    pieces = [found.text[a:b] for a, b in zip(starts, [*starts[1:], len(found.text)], strict=True)]
+    assert pieces == ["" if token.startswith("<|im_") else token for token in found.logprobs.tokens]
+    assert "" in pieces
+
+
 def test_echo_before_an_answer(client):
     """echo with an answer puts the prompt's tokens before the answer's, offsets running on."""
     ask = {"model": "tiny", "prompt": "two plus", "max_tokens": 3, "seed": 1, "logprobs": 0}
