@@ -9,6 +9,8 @@ from reasonry.core import Claim, Finding, Kind, Measure, Result
 from reasonry.papers.delethink_cost import Priced
 from reasonry.probe.stats import Estimate, clustered_mean, paired_difference
 
+FLOOR = 0.05
+"""Where both arms of a comparison are less accurate than this, it says nothing and its claim is unclear."""
 TOKENS_PER_REGISTER = 3
 """`a`, `=`, a digit: what a register takes in a working, its space counted with its name."""
 
@@ -131,7 +133,9 @@ def findings(plan: Plan, rows: Sequence[Row], priced: Sequence[Priced], facts: F
 
     def against(stage: str, xs: Iterable[int], arm: str = "Delethink", baseline: str = "LongCoT") -> Estimate | None:
         points = tuple(xs)
-        return gap(scores(rows, stage, "restate", arm, points), scores(rows, stage, "restate", baseline, points))
+        ours, theirs = (scores(rows, stage, "restate", name, points) for name in (arm, baseline))
+        best = max((e.mean for e in (mean(ours), mean(theirs)) if e), default=0.0)
+        return gap(ours, theirs) if best >= FLOOR else None
 
     parity = against("tracing", (x for x in plan.loops if x <= plan.trained))
     longer = against("tracing", (x for x in plan.loops if x > 2 * plan.trained))
@@ -191,7 +195,7 @@ def _lower(a: Estimate | None, b: Estimate | None) -> Result:
 
 def say(e: Estimate | None) -> str:
     """A difference with its interval and problems."""
-    return "not measured" if e is None else f"{e.mean:+.3f} [{e.low:+.3f}, {e.high:+.3f}], n = {e.n}"
+    return f"nothing to compare, both below {FLOOR:.0%}" if e is None else f"{e.mean:+.3f} [{e.low:+.3f}, {e.high:+.3f}], n = {e.n}"
 
 
 METRICS = {

@@ -22,10 +22,8 @@ STYLES = {"restate": "restate the state", "delta": "write changes only"}
 def report(plan: Plan, rows: Sequence[Row], priced: Sequence[Priced], evidence: Evidence) -> str:
     """The whole page as HTML."""
     found = {f.claim: f for f in evidence.findings}
-    verdicts = Markup().join(
-        Markup("<p><strong>{}</strong>: {} <br>Here: {}.</p>").format(WORDS[found[c.id].result], c.says, found[c.id].measured)
-        for c in CLAIMS
-    )
+    said = Markup("<p><strong>{}</strong>: {} <br>Here: {}.</p>")
+    verdicts = Markup().join(said.format(WORDS[found[c.id].result], c.says, found[c.id].measured) for c in CLAIMS)
     figures = [[m.arm, m.metric, f"{m.mean:.4g}", f"{m.low:.4g}", f"{m.high:.4g}", str(m.n)] for m in evidence.measures]
     head = ["arm", "metric", "mean", "low", "high", "n"]
     length = f"Trained with whole workings of at most {plan.trained} loops (dashed). Bars: 95 % over problems. C = {plan.C}, m = {plan.m}."
@@ -70,7 +68,8 @@ def _accuracy(rows: Sequence[Row], stage: str, style: str, unit: str, line: floa
     ax.set_xticks(xs, [str(x) for x in xs])
     ax.set_xlabel(unit, color=MUTED)
     ax.set_ylabel("accuracy", color=MUTED)
-    ax.legend(frameon=False, labelcolor=INK)
+    if xs:
+        ax.legend(frameon=False, labelcolor=INK)
     return figure_svg(figure, f"Accuracy against {unit} for {' and '.join(ARMS)}, {style}")
 
 
