@@ -1,10 +1,10 @@
-"""Tokens per second of the engine beside transformers' `generate` and its continuous batching: same weights, prompts, lengths, threads, run.
+"""Tokens per second of the engine beside transformers' `generate` and its continuous batching: same weights, prompts, lengths, run.
 
     python benchmarks/engine.py [--threads 1] [--shape pocket] [--requests 64] [--repeats 3] [--only ours]
 
 A random Qwen3-shaped checkpoint is saved once and loaded by both. 64 prompts of 16 to 64 tokens want 8 to 256 new tokens each, sampled at
-temperature 1 with the end token ignored, so that lengths are exact. *Useful* tokens are those requested: `generate` runs a left-padded batch
-to its longest request, once with all requests in one batch and once in batches of 16 in order of submission; what it samples beyond a
+temperature 1 with the end token ignored, so that lengths are exact. *Useful* tokens are those requested: `generate` runs a left-padded
+batch to its longest request, once with all requests in one batch and once in batches of 16 in order of submission; what it samples beyond a
 request's own length is not counted, for nobody asked for it. One JSON line per measurement; `ratio` is our rate over the peer's. Each
 way is warmed up with a short run, set-up included, and timed `--repeats` times, ways alternating; rates are medians. `cpu_ratio`
 compares processor seconds instead of wall-clock ones: on a machine that others use too it is the steadier figure.
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="pocket")
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", default="", help="measure only ways whose name holds this")
+    parser.add_argument("--only", default="", help="measure only ways whose name holds one of these, separated by |")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     torch.set_num_threads(args.threads)
@@ -140,7 +140,7 @@ def main() -> None:
         stack.callback(made.stop, block=True, timeout=10)
         return made
 
-    ways = {name: way for name, way in ways.items() if args.only in name}
+    ways = {name: way for name, way in ways.items() if any(part in name for part in args.only.split("|"))}
     work = requests(args.requests, decoder.config.vocab_size)
     useful = sum(want for _, want in work)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from collections.abc import Sequence as Seq
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class LocalLM:
         job = await self._job(prompt, sampling, streams=False)
         return self._completion(job if sampling.max_tokens == 0 else await self._run(job))
 
-    async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[Piece | Completion]:
+    async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece | Completion]:
         """Samples one completion and yields what it grows by; last the whole `Completion`. Closing the iterator cancels it."""
         job = await self._job(prompt, sampling, streams=True)
         grown: asyncio.Queue[Piece | None] = asyncio.Queue()

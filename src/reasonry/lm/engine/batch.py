@@ -121,14 +121,14 @@ def build(rows: Seq[tuple[Row, int]], pool: Pool, lanes: Lanes | None, device: t
     `lanes` is None where rows are to be read by slot alone.
     """
     index = {id(row): i for i, (row, _) in enumerate(rows)}
-    banks, rest = ([], rows) if lanes is None else lanes.seat([row for row, n in rows if n == 1])
+    banks, loose = ([], []) if lanes is None else lanes.seat([row for row, n in rows if n == 1])
     order: list[tuple[Row, int]] = []
     groups: list[Group | Lined] = []
     for bank in banks:
         groups.append(_lined(bank, len(order), pool.heads, device))
         order += [(row, 1) for row in bank.rows]
     classes: dict[tuple[int, int], list[tuple[Row, int]]] = {}
-    for row, n in rest if lanes is None else [*((row, 1) for row in rest), *(one for one in rows if one[1] > 1)]:
+    for row, n in rows if lanes is None else [*((row, 1) for row in loose), *(one for one in rows if one[1] > 1)]:
         classes.setdefault(_class(row.computed + n, n), []).append((row, n))
     at = len(order)
     for _, members in sorted(classes.items()):

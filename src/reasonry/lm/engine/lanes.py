@@ -2,7 +2,8 @@
 
 Reading keys by slot copies all of them at every step. A *lane* keeps a row's keys and values in one piece, so that a decoding step
 attends without copying and adds one column. Lanes are a copy of what the pool holds and may be dropped at any time; rows that have none
-are read by slot, with the same numbers. Lanes of one *bank* are equally wide; a row that outgrows its bank moves to the next, twice as wide.
+are read by slot, with the same numbers. Lanes of one *bank* are equally wide; a row that outgrows its bank moves to the next, which is
+twice as wide.
 
 Invariant: a row's first `filled` tokens stand in its lane; the rows of a bank are those of the coming step, in lane order; all lanes
 together hold at most as many tokens as the pool.

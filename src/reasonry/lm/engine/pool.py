@@ -70,6 +70,6 @@ class Pool:
         self._stack[self.free : self.free + len(freed)] = freed
         self.free += len(freed)
 
-    def references(self, slots: Slots) -> np.ndarray:
+    def references(self, slots: Slots | slice) -> np.ndarray:
         """How many hold each of `slots`."""
         return self._references[slots]

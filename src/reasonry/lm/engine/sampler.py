@@ -2,8 +2,8 @@
 
 Order: temperature, then top-k, then top-p within what top-k kept, then min-p. Each keeps the tokens above a *floor*, so tokens tied
 with the last one kept are kept too, and the result depends on a row's logits alone. The chosen token is where the running sum of
-probabilities passes a uniform number, which comes from a counter-based generator keyed by (seed, t): token t of a request gets the same number
-in any company.
+probabilities passes a uniform number, which comes from a counter-based generator keyed by (seed, t): token t of a request gets the same
+number in any company.
 
 Letters: R rows, V vocabulary.
 """

@@ -47,9 +47,9 @@ class Text:
     def _add(self, piece: str) -> bool:
         start = max(len(self._text) - self._held, 0)
         self._text += piece
-        found = [at for s in self._stops if (at := self._text.find(s, start)) >= 0]
+        found = [(at + len(s), at) for s in self._stops if (at := self._text.find(s, start)) >= 0]
         if found:
-            self._text = self._text[: min(found)]
+            self._text = self._text[: min(found)[1]]  # the one complete first, so that token boundaries do not matter
             self._ended = True
         return bool(found)
 
