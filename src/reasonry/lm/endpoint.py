@@ -14,10 +14,12 @@ import asyncio
 import logging
 import os
 import re
+import ssl
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -70,7 +72,9 @@ class Endpoint:
         self._wishes = set(wire.WISHES)
         self._limit_field = "max_tokens"
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 15.0), pool=None), limits=httpx.Limits(max_connections=concurrency)
+            verify=_certificates(),
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 15.0), pool=None),
+            limits=httpx.Limits(max_connections=concurrency),
         )
 
     def __repr__(self) -> str:
@@ -218,6 +222,12 @@ def _after(state: tenacity.RetryCallState) -> float:
 def _note(state: tenacity.RetryCallState) -> None:
     wait = state.next_action.sleep if state.next_action else 0.0
     log.info("attempt %d failed: %s; again in %.1f s", state.attempt_number, state.outcome and state.outcome.exception(), wait)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The authorities trusted, read once: it takes longer than a request."""
+    return httpx.create_ssl_context()
 
 
 def _checked(base_url: str) -> str:
