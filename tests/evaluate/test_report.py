@@ -18,8 +18,8 @@ def outcome(solver, problem, score, attempt=0, budget="calls=1", answer=None, st
     return Outcome(solver, budget, problem, attempt, score, None if score is None else score == 1, answer, stop, spent, None)
 
 
-def report(outcomes, solvers=("a", "b"), problems=4, attempts=1, budgets=("calls=1",)) -> Report:
-    return build_report(outcomes, "toy", solvers, budgets, problems, attempts, 0)
+def report(outcomes, solvers=("a", "b"), problems=4, attempts=1, budgets=("calls=1",), kinds=None) -> Report:
+    return build_report(outcomes, "toy", solvers, budgets, problems, attempts, 0, kinds or {})
 
 
 def passes(solver, text, budget="calls=1", **more):
@@ -46,6 +46,18 @@ def test_an_attempt_without_a_score_is_in_no_mean_and_in_no_pair():
     none = report(passes("a", "----") + passes("b", "1111"))
     assert none.arm("a", "calls=1").accuracy is None
     assert none.pairs == ()
+
+
+def test_kinds_of_problems_are_reported_apart_where_there_are_several():
+    outcomes = passes("a", "1100") + passes("b", "1-01")
+    made = report(outcomes, kinds={"p000": "easy", "p001": "easy", "p002": "hard", "p003": "hard"})
+    assert {(p.name, p.solver): p.accuracy for p in made.parts} == {
+        ("easy", "a"): wilson(2, 2),
+        ("easy", "b"): wilson(1, 1),
+        ("hard", "a"): wilson(0, 2),
+        ("hard", "b"): wilson(1, 2),
+    }
+    assert report(outcomes, kinds=dict.fromkeys(["p000", "p001", "p002", "p003"], "easy")).parts == ()
 
 
 def test_failed_attempts_have_no_price():

@@ -3,9 +3,9 @@
 Read `attempts` (how they are run and logged), `report` (what they add up to), then `html` (how it is shown)."""
 
 from reasonry.evaluate.attempts import Progress, Record, Snapshot, compare, evaluate, seed_of, silent
-from reasonry.evaluate.report import CSV_COLUMNS, Arm, AtK, Outcome, Pair, Report, build_report
+from reasonry.evaluate.report import CSV_COLUMNS, Arm, AtK, Outcome, Pair, Part, Report, build_report
 
 __all__ = [
-    "CSV_COLUMNS", "Arm", "AtK", "Outcome", "Pair", "Progress", "Record", "Report", "Snapshot", "build_report", "compare", "evaluate",
-    "seed_of", "silent",
+    "CSV_COLUMNS", "Arm", "AtK", "Outcome", "Pair", "Part", "Progress", "Record", "Report", "Snapshot", "build_report", "compare",
+    "evaluate", "seed_of", "silent",
 ]  # fmt: skip

@@ -143,7 +143,8 @@ async def compare(
 
     await _together(worker() for _ in range(min(concurrency, tally.total - tally.done)))
     wanted = [outcomes[job.key] for job in jobs()]
-    return build_report(wanted, task.name, [s.name for s in solvers], [str(b) for b in budgets], len(problems), attempts, seed)
+    kinds = {problem.id: str(problem.meta["skill"]) for problem in problems if "skill" in problem.meta}
+    return build_report(wanted, task.name, [s.name for s in solvers], [str(b) for b in budgets], len(problems), attempts, seed, kinds)
 
 
 def seed_of(seed: int, problem_id: str, attempt: int) -> int:

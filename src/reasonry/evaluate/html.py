@@ -17,7 +17,7 @@ from reasonry.core import Cost, Problem, Run, Stop, ToolCall, Verdict
 from reasonry.evaluate.attempts import LOG
 from reasonry.evaluate.page import SERIES, download, figure_svg, render, table
 from reasonry.evaluate.plot import accuracy_cost
-from reasonry.evaluate.report import COSTS, CSV_COLUMNS, Arm, Pair, Report, token_cost
+from reasonry.evaluate.report import COSTS, CSV_COLUMNS, Arm, Pair, Report
 from reasonry.evaluate.words import Judgement, budget_words, headline, judgement, number, p_value, percent, signed
 
 MOST_PROBLEMS = 200
@@ -112,6 +112,7 @@ def report_html(report: Report, run: Run, problems: Sequence[Problem], command: 
         colour={solver: f"var(--s{i % SERIES + 1})" for i, solver in enumerate(report.solvers)},
         numbers=_numbers(report),
         pairs=_pairs(report),
+        parts=_parts(report),
         stops=_stops(report),
         costs=_costs(report),
         csv_link=download(report.csv(), "report.csv", "Numbers as CSV"),
@@ -135,7 +136,7 @@ def prompt_text(problem: Problem) -> str:
 
 
 def _figures(report: Report) -> Markup:
-    label = f"Accuracy against {token_cost(report)[1]} per attempt, one line per method; the table below holds the numbers."
+    label = "Accuracy against tokens per attempt, one line per method; the table below holds the numbers."
     wide, narrow = accuracy_cost(report), accuracy_cost(report, width=380, height=330, labelled=False)
     return figure_svg(wide, label, "wide") + figure_svg(narrow, label, "narrow")
 
@@ -196,14 +197,27 @@ def _pairs(report: Report) -> Markup:
             _SAID[judgement(pair)],
             signed(d.mean),
             f"{signed(d.low)} to {signed(d.high)}",
-            str(pair.only_solver),
-            str(pair.only_baseline),
+            f"{pair.only_solver} : {pair.only_baseline}",
             p_value(pair.p),
             p_value(pair.p_holm),
         ]
 
     rows = [row(pair, i == 0 or report.pairs[i - 1].budget != pair.budget) for i, pair in enumerate(report.pairs)]
-    return table(["Budget", "Method", "Finding", "Points", "95 % interval", "Ahead on", "Behind on", "p", "p, Holm"], rows, text_columns=3)
+    return table(["Budget", "Method", "Finding", "Points", "95 % interval", "Ahead : behind", "p", "p, Holm"], rows, text_columns=3)
+
+
+def _parts(report: Report) -> Markup:
+    """Accuracy per kind of problem at the last budget."""
+    parts = [part for part in report.parts if part.budget == report.budgets[-1]]
+    rows: list[list[str | Markup]] = []
+    for name in dict.fromkeys(part.name for part in parts):
+        found = {part.solver: part.accuracy for part in parts if part.name == name}
+        cells = [
+            Markup('{} <span class="quiet">{}–{}</span>').format(percent(e.mean), *(f"{100 * x:.0f}" for x in (e.low, e.high)))
+            for e in found.values()
+        ]
+        rows.append([name, str(max(e.n for e in found.values())), *cells])
+    return table(["Kind", "Problems", *(_name(report, solver) for solver in report.solvers)], rows)
 
 
 def _stops(report: Report) -> Markup:

@@ -56,7 +56,7 @@ def render(template: str, **context: Any) -> str:
     return _ENVIRONMENT.get_template(template).render(**context)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str | Markup]], text_columns: int = 1, caption: str = "") -> Markup:
+def table(head: Sequence[str | Markup], rows: Sequence[Sequence[str | Markup]], text_columns: int = 1, caption: str = "") -> Markup:
     """A table whose first `text_columns` columns are words and the others numbers, aligned by their digits.
 
     A row whose first cell is empty belongs to the row above it.

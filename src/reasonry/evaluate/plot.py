@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from reasonry.evaluate.page import MUTED, PAPER, axes, series
-from reasonry.evaluate.report import Arm, Report, token_cost
+from reasonry.evaluate.report import Arm, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,28 +23,30 @@ _LEADING = 19
 
 
 def accuracy_cost(report: Report, width: int = 920, height: int = 430, labelled: bool = True) -> Figure:
-    """Accuracy in % with 95 % intervals against mean tokens per attempt. `labelled` writes each solver's name at its line's end;
-    where there is no room for that, say which is which beside the figure."""
+    """Accuracy in % with 95 % intervals against mean tokens per attempt, as an endpoint would bill them.
+
+    Not the tokens computed: those depend on what a cache held, hence on which method asked first. `labelled` writes each solver's name
+    at its line's end; where there is no room for that, say which is which beside the figure.
+    """
     figure, ax = axes(width, height)
-    unit, unit_name = token_cost(report)
     lines = [[arm for arm in report.arms if arm.solver == solver and arm.accuracy] for solver in report.solvers]
     for index, arms in enumerate(lines):
         if arms:
-            _draw_line(ax, arms, index, unit)
-    xs = [arm.mean_cost[unit] for arms in lines for arm in arms]
+            _draw_line(ax, arms, index)
+    xs = [arm.mean_cost["tokens"] for arms in lines for arm in arms]
     if xs:
         _scale_x(ax, xs, room=max(map(len, report.solvers)) * _LETTER / width if labelled else 0.0)
         _scale_y(ax, [arm for arms in lines for arm in arms])
-    ax.set_xlabel(f"Mean {unit_name} per attempt", color=MUTED, labelpad=10)
+    ax.set_xlabel("Mean tokens per attempt, prompt and sampled", color=MUTED, labelpad=10)
     figure.suptitle("Accuracy, %", x=0, ha="left", color=MUTED, fontsize=13)
     if labelled:
         figure.draw_without_rendering()  # label places are in pixels, known only after the layout
-        _label(ax, lines, unit)
+        _label(ax, lines)
     return figure
 
 
-def _draw_line(ax: Axes, arms: Sequence[Arm], index: int, unit: str) -> None:
-    xs = [arm.mean_cost[unit] for arm in arms]
+def _draw_line(ax: Axes, arms: Sequence[Arm], index: int) -> None:
+    xs = [arm.mean_cost["tokens"] for arm in arms]
     ys = [100 * arm.accuracy.mean for arm in arms if arm.accuracy]
     below = [100 * (arm.accuracy.mean - arm.accuracy.low) for arm in arms if arm.accuracy]
     above = [100 * (arm.accuracy.high - arm.accuracy.mean) for arm in arms if arm.accuracy]
@@ -82,14 +84,14 @@ def _scale_y(ax: Axes, arms: Sequence[Arm]) -> None:
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def _label(ax: Axes, lines: Sequence[Sequence[Arm]], unit: str) -> None:
+def _label(ax: Axes, lines: Sequence[Sequence[Arm]]) -> None:
     """Names at the ends of the lines, moved apart where they would meet; a thin stroke joins a moved name to its point."""
     ends = []
     for index, arms in enumerate(lines):
         if arms:
-            last = max(arms, key=lambda arm: arm.mean_cost[unit])
+            last = max(arms, key=lambda arm: arm.mean_cost["tokens"])
             assert last.accuracy is not None
-            x, y = ax.transData.transform((last.mean_cost[unit], 100 * last.accuracy.mean))
+            x, y = ax.transData.transform((last.mean_cost["tokens"], 100 * last.accuracy.mean))
             ends.append([y, x, y, index, last.solver])
     ends.sort()
     for _ in range(40):  # relax: neighbours that overlap sideways push each other apart by half of what is missing

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import msgspec
@@ -90,6 +90,16 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One solver at one budget on the problems of one kind, where the task names kinds (`meta["skill"]`)."""
+
+    name: str
+    solver: str
+    budget: str
+    accuracy: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A solver against the first solver, at the same budget, on the problems both were scored on."""
 
@@ -121,6 +131,8 @@ class Report:
     seed: int
     arms: tuple[Arm, ...]
     pairs: tuple[Pair, ...]
+    parts: tuple[Part, ...]
+    """Empty where all problems are of one kind."""
     first_error: str | None
     """One sentence, where any attempt failed."""
 
@@ -185,9 +197,16 @@ CSV_COLUMNS: dict[str, str] = {
 
 
 def build_report(
-    outcomes: Sequence[Outcome], task: str, solvers: Sequence[str], budgets: Sequence[str], problems: int, attempts: int, seed: int
+    outcomes: Sequence[Outcome],
+    task: str,
+    solvers: Sequence[str],
+    budgets: Sequence[str],
+    problems: int,
+    attempts: int,
+    seed: int,
+    kinds: Mapping[str, str],
 ) -> Report:
-    """The report of finished outcomes. The first solver is the baseline; outcomes may come in any order."""
+    """The report of finished outcomes, which may come in any order. The first solver is the baseline; `kinds` is problem id -> kind."""
     ordered = sorted(outcomes, key=lambda o: (o.problem, o.attempt))
     groups: dict[tuple[str, str], list[Outcome]] = {(s, b): [] for b in budgets for s in solvers}
     for outcome in ordered:
@@ -203,14 +222,9 @@ def build_report(
         seed=seed,
         arms=tuple(_arm(s, b, group, attempts) for (s, b), group in groups.items()),
         pairs=tuple(replace(pair, p_holm=p) for pair, p in zip(pairs, corrected, strict=True)),
+        parts=tuple(_parts(groups, kinds, attempts)),
         first_error=next((o.error for o in ordered if o.error), None),
     )
-
-
-def token_cost(report: Report) -> tuple[str, str]:
-    """The field of `mean_cost` that prices an attempt in tokens, and its name: tokens that went through the network where all arms know."""
-    known = all(arm.mean_cost["prefill_tokens"] > 0 for arm in report.arms if arm.scored)
-    return ("processed_tokens", "tokens processed") if known else ("tokens", "prompt and sampled tokens")
 
 
 def _arm(solver: str, budget: str, group: Sequence[Outcome], attempts: int) -> Arm:
@@ -232,6 +246,14 @@ def _arm(solver: str, budget: str, group: Sequence[Outcome], attempts: int) -> A
         mean_cost={c: total / len(priced) if priced else 0.0 for c, total in totals.items()},
         total_cost={**totals, "peak_kv_bytes": max((cost.peak_kv_bytes for cost in priced), default=0)},
     )
+
+
+def _parts(groups: Mapping[tuple[str, str], Sequence[Outcome]], kinds: Mapping[str, str], attempts: int) -> Iterator[Part]:
+    names = sorted(set(kinds.values()))
+    for name in names if len(names) > 1 else ():
+        for (solver, budget), group in groups.items():
+            if by_problem := _by_problem([o for o in group if kinds.get(o.problem) == name]):
+                yield Part(name, solver, budget, _accuracy(by_problem, attempts))
 
 
 def _by_problem(group: Sequence[Outcome]) -> dict[str, list[Outcome]]:

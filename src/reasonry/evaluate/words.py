@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reasonry.core import Budget
-from reasonry.evaluate.report import Pair, Report, token_cost
+from reasonry.evaluate.report import Pair, Report
 
 _UNITS = {
     "tokens": "tokens",
@@ -115,7 +115,7 @@ def _unseen(pairs: Sequence[Pair]) -> str:
 def _about_pair(report: Report, pair: Pair) -> str:
     interval = f"95 % interval {signed(pair.difference.low)} to {signed(pair.difference.high)}"
     change = f"{pair.solver} {'gains' if pair.difference.mean > 0 else 'loses'} {points(abs(pair.difference.mean))} ({interval})"
-    mine, base = (report.arm(s, pair.budget).mean_cost[token_cost(report)[0]] for s in (pair.solver, pair.baseline))
+    mine, base = (report.arm(s, pair.budget).mean_cost["tokens"] for s in (pair.solver, pair.baseline))
     price = f" for {mine / base:.1f} times the tokens" if base and not 0.95 < mine / base < 1.05 else " for the same tokens" if base else ""
     doubt = ", which does not survive the correction for several comparisons" if judgement(pair) is Judgement.HINT else ""
     return change + price + doubt
