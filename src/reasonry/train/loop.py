@@ -1,0 +1,150 @@
+"""The training loop: draw problems, run the solver, reward, update, forget the cache, tell the curriculum; blind to which method runs.
+
+    lesson = course.ask(step)  ->  rollout(solver)  ->  reward(group)  ->  learn(batch)  ->  engine.flush()  ->  course.tell(step)
+
+Invariant: a run killed at any instant and resumed ends with the weights of one that was not, bit for bit on a CPU with one thread. Every
+random number is a function of (seed, step, problem, attempt, token), so nothing random needs to be stored; weights, optimisers and position
+are in one checkpoint that is replaced whole; the curriculum's history and the step log are cut back to that position when a run resumes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reasonry.core import Budget, Problem, Run, Segment, Solver, Task, UserError
+from reasonry.core.seeds import inner_seed
+from reasonry.lm.decoder import Decoder
+from reasonry.lm.local import LocalLM
+from reasonry.train.curriculum import Course, Curriculum, Lesson, informative
+from reasonry.train.health import Progress, of_attempts, silent
+from reasonry.train.history import Group, History
+from reasonry.train.recipe import Recipe
+from reasonry.train.reward import Rewarded
+from reasonry.train.rollout import Attempts, rollout
+from reasonry.train.update import learn, make_batch
+
+STEPS = "steps"
+"""The run's log, `steps.jsonl`: one record a step (`train.health`)."""
+HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
+
+
+@dataclass
+class _Position:
+    step: int = 0
+    tokens: int = 0
+    """Sampled so far."""
+
+
+async def train(
+    lm: LocalLM,
+    solver: Solver,
+    task: Task,
+    curriculum: Curriculum,
+    problems: Mapping[int, Sequence[Problem]],
+    recipe: Recipe,
+    run: Run,
+    reference: Decoder | None = None,
+    progress: Progress = silent,
+) -> None:
+    """Trains `lm.decoder`, which `solver` calls through `lm`, in place; goes on from the run's checkpoint where there is one.
+
+    `problems` maps each level of the curriculum to its training problems. `reference` is a `frozen_copy` of the weights the run began
+    with, for objectives and health that measure the way from there. Raises UserError where every attempt of a step fails.
+    """
+    if recipe.group == 1 and curriculum.group_filter is informative:
+        raise UserError("train: group is 1, and the curriculum's group_filter `informative` drops every group of one; use `every_group`")
+    decoder = lm.decoder
+    optimizers = recipe.optimizer(decoder, recipe.lr, recipe.weight_decay)
+    at = _resume(run, decoder, optimizers)
+    lm.engine.flush()
+    course = Course(curriculum, problems, History(run.path / HISTORY, at.step), recipe.seed)
+
+    def own(segment: Segment) -> bool:
+        return segment.model in ("", lm.name) and recipe.trained(segment)
+
+    while at.step < recipe.steps:
+        lesson, lr, began = course.ask(at.step, recipe.prompts), recipe.lr * recipe.schedule(at.step), time.perf_counter()
+        groups, rewarded = await _sample(solver, task, lesson, recipe, at.step)
+        sampled = time.perf_counter()
+        kept = [g for g in rewarded if len(g) >= min(2, recipe.group) and curriculum.group_filter([r.reward for r in g])]
+        batch = make_batch(kept, recipe, own, inner_seed(recipe.seed, at.step))
+        told = await asyncio.to_thread(learn, decoder, optimizers, recipe, batch, lr, reference)
+        lm.engine.flush()
+        learned = time.perf_counter()
+        course.tell(at.step, _outcomes(lesson, groups))
+        tokens = sum(t.cost.completion_tokens for g in groups for t in g.trajectories)
+        record = {
+            "step": at.step, "stage": lesson.stage, **of_attempts(groups, rewarded), "learned": len(kept), **told, "lr": lr,
+            "tokens": at.tokens + tokens, "tokens_per_second": tokens / (learned - began), "seconds_sampling": sampled - began,
+            "seconds_learning": learned - sampled,
+        }  # fmt: skip
+        run.append(STEPS, record)
+        at.step, at.tokens = at.step + 1, at.tokens + tokens
+        if at.step % recipe.save_every == 0 or at.step == recipe.steps:
+            _save(run.path / CHECKPOINT, decoder, optimizers, at)
+        progress(record)
+
+
+def frozen_copy(decoder: Decoder) -> Decoder:
+    """The weights as they are now, never to be trained."""
+    return deepcopy(decoder).requires_grad_(False)
+
+
+async def _sample(solver: Solver, task: Task, lesson: Lesson, recipe: Recipe, step: int) -> tuple[list[Attempts], list[list[Rewarded]]]:
+    """The lesson's groups and their rewards, in the lesson's order; a group is rewarded while others are still being sampled."""
+    budget = Budget(completion_tokens=lesson.max_new_tokens, calls=lesson.max_turns)
+    done: dict[int, tuple[Attempts, list[Rewarded]]] = {}
+    async for group in rollout(solver, task, lesson.problems, budget, recipe.group, inner_seed(recipe.seed, step), step):
+        done[group.index] = group, await asyncio.to_thread(recipe.reward, group.problem, group.trajectories)
+    groups = [done[i][0] for i in range(len(done))]
+    if not any(g.trajectories for g in groups):
+        raise UserError(f"train: every attempt of step {step} failed; the first said: {groups[0].failures[0]}")
+    return groups, [done[i][1] for i in range(len(done))]
+
+
+def _outcomes(lesson: Lesson, groups: Sequence[Attempts]) -> list[Group]:
+    """What the curriculum is told: passes of all judged attempts, filtered or not."""
+    told: list[Group] = []
+    for g in groups:
+        judged = [t for t in g.trajectories if t.verdict is not None and t.verdict.passed is not None]
+        right = [t for t in judged if t.verdict is not None and t.verdict.passed]
+        if judged:
+            told.append(lesson.group(g.index, len(right), len(judged), right[0].answer if right else None))
+    return told
+
+
+def _save(path: Path, decoder: Decoder, optimizers: Sequence[torch.optim.Optimizer], at: _Position) -> None:
+    """Replaces the checkpoint whole."""
+    part = path.with_name(path.name + ".part")
+    state: dict[str, Any] = {"decoder": decoder.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
+    with open(part, "wb") as file:
+        torch.save({**state, "step": at.step, "tokens": at.tokens}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _resume(run: Run, decoder: Decoder, optimizers: Sequence[torch.optim.Optimizer]) -> _Position:
+    """Where the run stands: its checkpoint is loaded and its step log cut back to it."""
+    at, path = _Position(), run.path / CHECKPOINT
+    if path.exists():
+        state = torch.load(path, weights_only=True, map_location=decoder.embed_tokens.weight.device)
+        decoder.load_state_dict(state["decoder"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        at = _Position(state["step"], state["tokens"])
+    lines = [line.decode() for line in run.lines(STEPS)]
+    kept = [line for line in lines if json.loads(line)["step"] < at.step]
+    if len(kept) != len(lines):
+        run.write(f"{STEPS}.jsonl", "".join(line + "\n" for line in kept))
+    return at

@@ -1,0 +1,132 @@
+"""One batch of rewarded attempts to one better network: rows, advantages, gradient, optimiser step.
+
+Invariants. Advantages and weights are decided on the whole batch; the parts it is cut into for memory add up to its gradient exactly, and
+cuts fall between prompts. Sampler and trainer are compared on every batch. No forward pass is made for π_old alone: in the first of a
+batch's updates π_θ is π_old, and later ones keep what that one computed.
+
+Letters: N trained tokens, S segments, M trajectories, P prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from reasonry.core import Segment, UserError
+from reasonry.lm.decoder import Decoder
+from reasonry.train.objective import loss, merge, score
+from reasonry.train.recipe import Recipe
+from reasonry.train.reward import Rewarded
+from reasonry.train.rows import Layout, Row, chosen, chosen_and_entropy, lay_out, read, row_of
+from reasonry.train.tokens import Tokens, flatten
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one update learns from. Made by `make_batch`, gone after the update."""
+
+    tokens: Tokens
+    rows: tuple[Row, ...]
+    """One for each of the S segments of `tokens`."""
+
+
+def make_batch(groups: Sequence[Sequence[Rewarded]], recipe: Recipe, trained: Callable[[Segment], bool], seed: int) -> Batch:
+    """Groups of rewarded attempts as tokens and rows; `seed` decides the random numbers that some objectives draw per token."""
+    rewarded = [r for group in groups for r in group]
+    trajectories = [r.trajectory for r in rewarded]
+    rows = tuple(row_of(s) for t in trajectories for s in filter(trained, t.segments))
+    tokens = flatten(trajectories, [r.reward for r in rewarded], trained)
+    names = set.intersection(*(set(r.signals) for r in rewarded)) if rewarded else set()
+    tokens = replace(
+        tokens,
+        draw=torch.rand(tokens.segment.numel(), generator=torch.Generator().manual_seed(seed)),
+        signals={name: torch.tensor([r.signals[name] for r in rewarded], dtype=torch.float32) for name in sorted(names)},
+    )
+    return Batch(recipe.enrich(tokens, trajectories), rows)
+
+
+def cut(batch: Batch, limit: int) -> list[Tensor]:
+    """Masks [M] bool of consecutive whole prompts with at most `limit` tokens each, a shared context counted once; a larger prompt is
+    a part of its own."""
+    tokens = batch.tokens
+    sizes = [0] * tokens.by_prompt.n
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    for row, p in zip(batch.rows, tokens.prompt[tokens.trajectory].tolist(), strict=True):
+        if row.trained:
+            start = row.trained[0]
+            context = (p, row.ids[:start])
+            sizes[p] += row.trained[-1] - start + (0 if context in seen else start)
+            seen.add(context)
+    parts: list[list[int]] = []
+    full = limit
+    for p, size in enumerate(sizes):
+        if size and full + size > limit:
+            parts.append([])
+            full = 0
+        if parts:
+            parts[-1].append(p)
+        full += size
+    return [torch.isin(tokens.prompt, torch.tensor(part)) for part in parts]
+
+
+def learn(
+    decoder: Decoder, optimizers: Sequence[torch.optim.Optimizer], recipe: Recipe, batch: Batch, lr: float, reference: Decoder | None
+) -> dict[str, float]:
+    """Makes the batch's updates in place and returns their health: that of `objective.loss` in the last of them, `grad_norm` of it before
+    clipping, and `compare`'s. A batch without tokens changes nothing. Raises UserError for a gradient that is no number."""
+    objective, tokens = recipe.objective, batch.tokens
+    if not tokens.segment.numel():
+        return {}
+    masks = cut(batch, recipe.part_tokens)
+    device = decoder.embed_tokens.weight.device
+    kept = [mask[tokens.trajectory].tolist() for mask in masks]
+    layouts = [lay_out([row for row, on in zip(batch.rows, keep, strict=True) if on], device) for keep in kept]
+    if reference is not None:
+        tokens = replace(tokens, logp_ref=score_with(reference, layouts, recipe.temperature))
+    scored = score(objective, tokens)
+    old: list[Tensor] = []
+    health: dict[str, float] = {}
+    for update in range(recipe.updates):
+        decoder.zero_grad(set_to_none=True)
+        healths: list[dict[str, float]] = []
+        for i, (mask, layout) in enumerate(zip(masks, layouts, strict=True)):
+            values = read(decoder, layout, recipe.temperature, chosen_and_entropy if objective.entropy else chosen)
+            logp, *entropy = (x.cpu() for x in values)
+            if update == 0:
+                old.append(logp.detach())
+            part = scored.keep(mask)
+            part = replace(part, tokens=replace(part.tokens, logp_old=old[i]))
+            value, told = loss(objective, part, logp, *entropy)
+            value.backward()
+            healths.append(told)
+        grad_norm = float(torch.nn.utils.clip_grad_norm_(decoder.parameters(), recipe.clip_norm))
+        if grad_norm != grad_norm or grad_norm == float("inf"):
+            raise UserError(f"train: the gradient's norm is {grad_norm}; lower lr ({lr:g}), or look at the rewards and `ratio_max`")
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
+        health = {**merge(list(healths)), "grad_norm": grad_norm}
+    decoder.zero_grad(set_to_none=True)
+    return {**compare(torch.cat(old), tokens), **health}
+
+
+@torch.no_grad()
+def score_with(decoder: Decoder, layouts: Sequence[Layout], temperature: float) -> Tensor:
+    """Log-probabilities [N] of a batch's tokens under another network."""
+    return torch.cat([read(decoder, layout, temperature)[0].cpu() for layout in layouts])
+
+
+def compare(old: Tensor, tokens: Tokens) -> dict[str, float]:
+    """How far the engine's probabilities are from the trainer's own on the same tokens and weights: `mismatch` and `mismatch_max`, the mean
+    and largest |log π_old − log π_gen|, `mismatch_kl`, the k3 estimate of KL(π_gen‖π_old); and `entropy`, −mean log π_old, an estimate."""
+    log_r = old - tokens.need("logp_sampler", "the sampler")
+    return {
+        "mismatch": float(log_r.abs().mean()),
+        "mismatch_max": float(log_r.abs().max()),
+        "mismatch_kl": float((log_r.expm1() - log_r).mean()),
+        "entropy": -float(old.mean()),
+    }
