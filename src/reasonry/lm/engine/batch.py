@@ -211,13 +211,14 @@ def _exact(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """The same by the rules at the top of this file."""
     R, T, Hq, K = q.shape
     Hkv, S = k.shape[1:3]
-    queries = (q * K**-0.5).view(R, T, Hkv, -1, K).transpose(1, 2)
+    queries = q.view(R, T, Hkv, -1, K).transpose(1, 2)
     G = queries.shape[3]
     if T * G < LEAST:
-        queries = torch.cat((queries, queries.new_zeros(R, Hkv, T, LEAST - G, K)), dim=3)
+        queries = F.pad(queries, (0, 0, 0, LEAST - G))
+    rows = queries.shape[3]
     k, v = k.reshape(R * Hkv, S, K), v.reshape(R * Hkv, S, K)
-    scores = torch.bmm(queries.reshape(R * Hkv, -1, K), k.transpose(1, 2))
-    scores.view(R, Hkv, T, -1, S).add_(mask.unsqueeze(3))
+    hidden = mask.unsqueeze(3).expand(R, Hkv, T, rows if T > 1 else 1, S).reshape(R * Hkv, -1, S)
+    scores = torch.baddbmm(hidden, queries.reshape(R * Hkv, T * rows, K), k.transpose(1, 2), alpha=K**-0.5)
     weights = scores.softmax(dim=-1)
     out = torch.bmm(weights[..., :SPAN], v[:, :SPAN])
     for s in range(SPAN, S, SPAN):

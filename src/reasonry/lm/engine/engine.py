@@ -16,7 +16,7 @@ import threading
 import torch
 from torch import Tensor
 
-from reasonry.core import Cost, Stop, UserError
+from reasonry.core import Cost, Sampling, Stop, UserError
 from reasonry.lm.decoder import Decoder, Program
 from reasonry.lm.engine.batch import LEAST, build
 from reasonry.lm.engine.flops import causal_pairs
@@ -120,7 +120,14 @@ class Engine:
             self._sample(*_those(steps, hidden, [i for i in ready if steps[i][0].sampling is not None]))
             self._logits(*_those(steps, hidden, [i for i in ready if steps[i][0].wants_logits]))
             with self.lock:
-                return refused + [job for i, (job, n) in enumerate(steps) if self._commit(job, n, hidden[i])]
+                return refused + [job for i, (job, n) in enumerate(steps) if self._commit(job, n, hidden[i] if job.steered else hidden)]
+
+    def work(self) -> list[Job]:
+        """Steps until there is something to tell, or nothing to do; returns what `step` returns."""
+        while True:
+            changed = self.step()
+            if changed or self.stalled or not self.busy:
+                return changed
 
     def fail_all(self, error: Exception) -> list[Job]:
         """Ends every job with `error` and returns them; the engine can go on with new ones."""
@@ -212,22 +219,23 @@ class Engine:
         """Books what the step computed for a job; whether its listener is to be told."""
         row = job.row
         self._computing.discard(job)
-        job.pairs += causal_pairs(n, row.computed)
-        job.decoded += min(row.fresh, n)
-        job.prefilled += n - min(row.fresh, n)
-        row.computed += n
-        job.peak = max(job.peak, row.computed)
         if n:
+            fresh = min(row.fresh, n)
+            job.decoded += fresh
+            job.prefilled += n - fresh
+            job.pairs += causal_pairs(n, row.computed)
+            row.computed += n
             row.fresh = 0
+            job.peak = max(job.peak, row.computed)
         cancelled = job in self._dropped
         self._dropped.discard(job)
-        finished = row.pending == 0 and not cancelled
+        finished = row.computed == len(row.ids) and not cancelled
         if finished and job.steered:
             row.hidden = hidden.clone()
         if finished and job.sampling is not None:
             row.add_ids(job.sampled[-1:])
             row.fresh = 1
-            job.stop = self._ends(job)
+            job.stop = self._ends(job, job.sampling)
         elif finished:
             job.stop = Stop.LENGTH
         if (n > 1 or job.stop is not None) and row.plain and row.version == self.cache.version:
@@ -237,10 +245,9 @@ class Engine:
             row.job = None
         return not cancelled and (job.stop is not None or (job.streams and finished))
 
-    def _ends(self, job: Job) -> Stop | None:
+    def _ends(self, job: Job, sampling: Sampling) -> Stop | None:
         """Why a job's last token ends it, if it does."""
-        sampling, token = job.sampling, job.sampled[-1]
-        assert sampling is not None
+        token = job.sampled[-1]
         if job.text is not None and job.text.push(token):
             return Stop.STOP
         if token in sampling.stop_token_ids:
