@@ -9,7 +9,7 @@ from reasonry.core import Budget, Completion, Cost, Ids, Message, Problem, Promp
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.solve.tool_loop import ToolLoop, after_turn
 from reasonry.tasks.tools import calculator, tool
-from reasonry.train.pocket import CHATML, SPECIAL
+from reasonry.train.pocket import CHATML, MARKUP, SPECIAL
 
 CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "37*48"}}</tool_call>'
 PROBLEM = Problem("p", (Message("system", "tools"), Message("user", "what is 37*48?")), "1776")
@@ -18,7 +18,7 @@ TOOLS = {"calculator": tool(calculator)}
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.train([CALL, "what is 37*48? tools ####"], vocab_size=420, special_tokens=SPECIAL, chat_template=CHATML)
+    return Tokenizer.train([CALL, "what is 37*48? tools ####"], vocab_size=420, special_tokens=SPECIAL, markup=MARKUP, chat_template=CHATML)
 
 
 @dataclass
@@ -89,6 +89,6 @@ async def test_every_way_of_ending_is_named(tokenizer: Tokenizer) -> None:
 async def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
     """Where the next turn's rendering does not extend this one's, keeping tokens would be a lie."""
     forgetful = "{% for m in messages[-1:] %}{{ m.content }}{% endfor %}"
-    tokenizer = Tokenizer.train([json.dumps("tools")], vocab_size=400, special_tokens=SPECIAL, chat_template=forgetful)
+    tokenizer = Tokenizer.train([json.dumps("tools")], vocab_size=400, special_tokens=SPECIAL, markup=MARKUP, chat_template=forgetful)
     with pytest.raises(UserError, match="rewrites earlier turns"):
         await after_turn(ScriptedTurns(tokenizer, []), PROBLEM.messages, (Message("tool", "x"),))

@@ -87,19 +87,20 @@ class Tokenizer:
         chat_template: str,
         eos: str = "<|im_end|>",
         pad: str = "<|endoftext|>",
+        markup: Sequence[str] = (),
     ) -> Tokenizer:
         """Byte-level BPE after NFC: every byte is in the alphabet, so nothing is unknown; every digit is a token of its own.
 
-        Special tokens take the first ids, in the order given. Raises UserError when `eos` or `pad` is not among them, or when
+        Special tokens take the first ids, in the order given, then `markup`: tokens of one id that are text nevertheless, which decoding
+        keeps (`<think>`, `<tool_call>`). Raises UserError when `eos` or `pad` is not among them, or when
         `vocab_size` leaves no room for the 256 bytes.
         """
         for name, token in (("eos", eos), ("pad", pad)):
             if token not in special_tokens:
                 raise UserError(f"{name} is {token!r}, which is not among the special tokens {list(special_tokens)}; add it there")
-        if vocab_size < 256 + len(special_tokens):
-            raise UserError(
-                f"vocab_size is {vocab_size} but must be at least {256 + len(special_tokens)}: 256 bytes and the special tokens"
-            )
+        added = (*special_tokens, *markup)
+        if vocab_size < 256 + len(added):
+            raise UserError(f"vocab_size is {vocab_size} but must be at least {256 + len(added)}: 256 bytes and the added tokens")
         backend = tokenizers.Tokenizer(models.BPE())
         backend.normalizer = normalizers.NFC()
         backend.pre_tokenizer = pre_tokenizers.Sequence(
@@ -111,7 +112,7 @@ class Tokenizer:
         backend.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
-            special_tokens=[AddedToken(t, special=True, normalized=False) for t in special_tokens],
+            special_tokens=[AddedToken(t, special=True, normalized=False) for t in added],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
@@ -120,8 +121,11 @@ class Tokenizer:
             "tokenizer_class": "Qwen2Tokenizer", "bos_token": None, "eos_token": eos, "pad_token": pad, "unk_token": None,
             "extra_special_tokens": [t for t in special_tokens if t not in (eos, pad)], "clean_up_tokenization_spaces": False,
         }  # fmt: skip
+        spec = json.loads(backend.to_str())
+        for token in spec["added_tokens"]:
+            token["special"] = token["content"] not in markup
         files = {
-            "tokenizer.json": backend.to_str(pretty=True).encode(),
+            "tokenizer.json": json.dumps(spec, indent=2, ensure_ascii=False).encode(),
             "tokenizer_config.json": json.dumps(settings, indent=2, ensure_ascii=False).encode() + b"\n",
             "chat_template.jinja": chat_template.encode(),
         }

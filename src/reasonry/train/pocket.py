@@ -31,12 +31,12 @@ SHIPPED = Path(__file__).parents[1] / "lm" / "pocket"
 SAVE_EVERY = 200
 VOCABULARY = 1024
 """At most; the text's few hundred words need fewer."""
-SPECIAL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<summary>", "</summary>",
-    "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+MARKUP = (
+    "<think>", "</think>", "<summary>", "</summary>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
     *(f"<think{i}>" for i in range(1, 9)), *(f"</think{i}>" for i in range(1, 9)),
 )  # fmt: skip
-"""Control tokens. Those the text never uses are there for methods that teach their own (parallel paths, summaries)."""
+"""Tokens a reader should see. Those the text never uses are there for methods that teach their own (parallel paths, summaries)."""
 CHATML = (
     "{%- for message in messages -%}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{%- endfor -%}"
     "{%- if add_generation_prompt -%}<|im_start|>assistant\n{% endif -%}"
@@ -79,7 +79,7 @@ PLANS = {
 def pocket_tokenizer(seed: int = 0, texts: int = 20_000) -> Tokenizer:
     """The tokenizer both models share, trained on the contents of `texts` documents."""
     contents = (m.content for document in islice(documents("train", seed), texts) for m in document)
-    return Tokenizer.train(contents, vocab_size=VOCABULARY, special_tokens=SPECIAL, chat_template=CHATML)
+    return Tokenizer.train(contents, vocab_size=VOCABULARY, special_tokens=SPECIAL, markup=MARKUP, chat_template=CHATML)
 
 
 def data(tokenizer: Tokenizer, plan: Plan) -> Iterator[Batch]:
