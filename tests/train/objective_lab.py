@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,13 +63,13 @@ def rewards(seed: int = 0) -> Tensor:
     return torch.rand(len(ANSWERS), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def batch(answers: Tensor, R: Tensor, group: int, **more: Tensor) -> Tokens:
+def batch(answers: Tensor, R: Tensor, group: int, **more: Any) -> Tokens:
     """Answers [M] as plain one-segment trajectories, `group` to a prompt."""
     M = answers.numel()
     every = torch.arange(M)
     return Tokens(
         segment=torch.repeat_interleave(every, LENGTH[answers]), trajectory=every, prompt=every // group, reward=R[answers], **more
-    )  # type: ignore[arg-type]
+    )
 
 
 def groups_of(G: int) -> Tensor:
@@ -77,7 +78,7 @@ def groups_of(G: int) -> Tensor:
     return grid.reshape(-1)
 
 
-def expected_gradient(objective: Objective, theta: Tensor, R: Tensor, G: int, sampled_by: Tensor | None = None, **more: Tensor) -> Tensor:
+def expected_gradient(objective: Objective, theta: Tensor, R: Tensor, G: int, sampled_by: Tensor | None = None, **more: Any) -> Tensor:
     """E over all groups of G independent answers of the gradient of −loss, exactly. The objective's weights must be linear in prompts."""
     behaviour = (theta if sampled_by is None else sampled_by).detach()
     answers = groups_of(G)

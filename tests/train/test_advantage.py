@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given as for_all
@@ -41,7 +43,7 @@ from reasonry.train.tokens import Tokens
 ONE_OF_FOUR = [1.0, 1, 0, 0, 0, 0, 0, 0]
 
 
-def answers(*groups: list[float], lengths: list[int] | None = None, dtype: torch.dtype = torch.float64, **more: object) -> Tokens:
+def answers(*groups: list[float], lengths: list[int] | None = None, dtype: torch.dtype = torch.float64, **more: Any) -> Tokens:
     """One trajectory a reward, one segment each; `lengths` tokens, 1 by default."""
     rewards = [r for g in groups for r in g]
     M = len(rewards)
@@ -50,7 +52,7 @@ def answers(*groups: list[float], lengths: list[int] | None = None, dtype: torch
     every = torch.arange(M)
     return Tokens(
         segment=torch.repeat_interleave(every, size), trajectory=every, prompt=prompt, reward=torch.tensor(rewards, dtype=dtype), **more
-    )  # type: ignore[arg-type]
+    )
 
 
 def near(x: torch.Tensor, wanted: list[float], tolerance: float = 1e-3) -> bool:
@@ -201,7 +203,7 @@ def test_each_signal_is_normalised_before_the_sum():
     torch.testing.assert_close(a(answers([0.0] * 4, signals=small)), a(answers([0.0] * 4, signals=large)))
     tokens = answers([0.0] * 4, signals=small)
     total = sum((s - s.mean()) / s.std() for s in small.values())
-    torch.testing.assert_close(a(tokens), (total - total.mean()) / (total.std() + 1e-6))  # type: ignore[union-attr]
+    torch.testing.assert_close(a(tokens), (total - total.mean()) / (total.std() + 1e-6))
 
 
 def test_a_weighted_signal_that_is_absent_is_refused():

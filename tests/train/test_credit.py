@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -33,12 +34,12 @@ from reasonry.train.tokens import Tokens
 RAGGED = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 
 
-def plain(lengths: list[int], **more: object) -> Tokens:
+def plain(lengths: list[int], **more: Any) -> Tokens:
     """One trajectory a prompt, one segment each."""
     M = len(lengths)
     every = torch.arange(M)
     more = {"reward": torch.arange(1.0, M + 1).double(), **more}
-    return Tokens(segment=torch.repeat_interleave(every, torch.tensor(lengths)), trajectory=every, prompt=every, **more)  # type: ignore[arg-type]
+    return Tokens(segment=torch.repeat_interleave(every, torch.tensor(lengths)), trajectory=every, prompt=every, **more)
 
 
 @for_all(RAGGED, st.integers(0, 10**6))
@@ -124,7 +125,7 @@ def test_step_values_telescope_to_reward_less_the_first_value():
     """VinePPO: Σ over steps of V(s′) − V(s) = R − V(s_0)."""
     tokens, _ = ragged(4)
     A, first_of_step = step_values(tokens), tokens.by_step.rank() == 0
-    V = tokens.by_step.mean(tokens.value)  # type: ignore[arg-type]
+    V = tokens.by_step.mean(tokens.value)
     first_step = tokens.by_step.of[tokens.by_trajectory.rank() == 0]
     torch.testing.assert_close(tokens.by_trajectory.sum(torch.where(first_of_step, A, 0)), tokens.reward - V[first_step])
 
@@ -137,7 +138,7 @@ def test_steps_of_one_token_with_true_values_are_one_step_td():
 
 def test_prime_without_process_rewards_is_rloo_and_adds_the_centred_return_to_go():
     tokens, _ = ragged(6)
-    none = replace(tokens, process=torch.zeros_like(tokens.process))  # type: ignore[arg-type]
+    none = replace(tokens, process=torch.zeros(tokens.segment.numel()).double())
     torch.testing.assert_close(ProcessLeaveOneOut()(none), Outcome(leave_one_out, unscaled)(none))
     r, of, G = tokens.process, tokens.by_trajectory.of, 4
     assert r is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -36,8 +37,8 @@ GROUP = Outcome(group_mean, GroupStd())
 TOKEN = Ratio(per_token, recomputed)
 
 
-def ppo(aggregate: Aggregate = trajectory_mean, **more: object) -> Objective:
-    return Objective(**{"advantage": GROUP, "ratio": TOKEN, "surrogate": PPO(EPS), "aggregate": aggregate, **more})  # type: ignore[arg-type]
+def ppo(aggregate: Aggregate = trajectory_mean, **more: Any) -> Objective:
+    return Objective(**{"advantage": GROUP, "ratio": TOKEN, "surrogate": PPO(EPS), "aggregate": aggregate, **more})
 
 
 def same_length(seed: int) -> tuple[Tokens, torch.Tensor]:
@@ -234,7 +235,7 @@ def _reorder(tokens: Tokens, order: torch.Tensor) -> tuple[Tokens, torch.Tensor]
 # Records and refusals -------------------------------------------------------------------------------------------------------------------
 
 
-def segment(ids: tuple[int, ...], mask: tuple[bool, ...] | None = None, **more: object) -> Segment:
+def segment(ids: tuple[int, ...], mask: tuple[bool, ...] | None = None, **more: Any) -> Segment:
     fields = {
         "context": (1, 2),
         "ids": ids,
@@ -244,7 +245,7 @@ def segment(ids: tuple[int, ...], mask: tuple[bool, ...] | None = None, **more: 
         "cost": Cost(),
         "mask": mask,
     }
-    return Segment(**{**fields, **more})  # type: ignore[arg-type]
+    return Segment(**{**fields, **more})
 
 
 def test_recorded_attempts_become_tokens_without_their_forced_ones():
@@ -280,11 +281,16 @@ def test_an_attempt_without_ids_is_refused_by_name():
         ({"signals": {"right": torch.zeros(1)}}, "signal 'right'"),
     ],
 )
-def test_a_batch_that_does_not_fit_together_is_refused(change: dict[str, object], says: str):
-    right = {"segment": torch.tensor([0, 1]), "trajectory": torch.tensor([0, 1]), "prompt": torch.tensor([0, 0]), "reward": torch.zeros(2)}
+def test_a_batch_that_does_not_fit_together_is_refused(change: dict[str, Any], says: str):
+    right: dict[str, Any] = {
+        "segment": torch.tensor([0, 1]),
+        "trajectory": torch.tensor([0, 1]),
+        "prompt": torch.tensor([0, 0]),
+        "reward": torch.zeros(2),
+    }
     Tokens(**right)
     with pytest.raises(UserError, match=says):
-        Tokens(**{**right, **change})  # type: ignore[arg-type]
+        Tokens(**{**right, **change})
 
 
 def test_combinations_without_a_meaning_cannot_be_written_down():

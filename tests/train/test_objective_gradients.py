@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from objective_lab import ANSWERS, CONTEXTS, batch, expected_gradient, groups_of, logp, policy, probability, rewards, true_gradient
 
-from reasonry.train.advantage import GroupStd, Outcome, group_mean, leave_one_out, length_weighted, no_baseline, unscaled
+from reasonry.train.advantage import Advantage, GroupStd, Outcome, group_mean, leave_one_out, length_weighted, no_baseline, unscaled
 from reasonry.train.aggregate import trajectory_mean, trajectory_sum
 from reasonry.train.credit import ReturnToGo
-from reasonry.train.kl import InLoss, InLossCorrected, InReward, k1, k2, k3
+from reasonry.train.kl import KL, Estimator, InLoss, InLossCorrected, InReward, k1, k2, k3
 from reasonry.train.objective import Objective, loss, score
 from reasonry.train.ratio import Clip, Ratio, itself, per_token, recomputed, whole_trajectory
-from reasonry.train.surrogate import CISPO, PPO, Reinforce, Weighted
+from reasonry.train.surrogate import CISPO, PPO, Reinforce, Surrogate, Weighted
 from reasonry.train.tokens import Tokens
 
 THETA, R = policy(0), rewards()
 TRUE = true_gradient(THETA, R)
 
 
-def reinforce(advantage: object, **more: object) -> Objective:
-    return Objective(advantage=advantage, ratio=None, surrogate=Reinforce(), aggregate=trajectory_sum, **more)  # type: ignore[arg-type]
+def reinforce(advantage: Advantage, **more: Any) -> Objective:
+    return Objective(advantage=advantage, ratio=None, surrogate=Reinforce(), aggregate=trajectory_sum, **more)
 
 
 def test_the_enumeration_is_complete():
@@ -54,10 +56,10 @@ def test_opo_is_biased_in_direction_not_only_in_scale():
 
 
 @pytest.mark.parametrize("surrogate", [PPO(Clip(0.8, 1.2)), CISPO(Clip(0.0, 5.0)), Weighted()])
-def test_on_policy_every_ratio_surrogate_is_reinforce(surrogate: object):
+def test_on_policy_every_ratio_surrogate_is_reinforce(surrogate: Surrogate):
     o = Objective(
         advantage=Outcome(leave_one_out, unscaled), ratio=Ratio(per_token, itself), surrogate=surrogate, aggregate=trajectory_sum,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     torch.testing.assert_close(expected_gradient(o, THETA, R, 2), TRUE)
 
 
@@ -99,14 +101,14 @@ def test_dividing_by_the_sd_favours_prompts_that_are_very_easy_or_very_hard():
 REF = policy(7).detach()
 
 
-def _kl_objective(kl: object) -> Objective:
+def _kl_objective(kl: KL) -> Objective:
     """No reward, so that only the KL term is left: R = 0."""
     return Objective(
         advantage=Outcome(no_baseline, unscaled), ratio=Ratio(per_token, recomputed), surrogate=Weighted(), aggregate=trajectory_sum, kl=kl,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
-def _kl_gradient(kl: object) -> torch.Tensor:
+def _kl_gradient(kl: KL) -> torch.Tensor:
     answers = groups_of(1)
     return -expected_gradient(_kl_objective(kl), THETA, torch.zeros_like(R), 1, sampled_by=THETA, logp_ref=logp(REF, answers))
 
@@ -126,11 +128,11 @@ def _state_kl(reverse: bool) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("estimator", [k1, k3])
-def test_k1_and_k3_are_unbiased_values(estimator: object):
+def test_k1_and_k3_are_unbiased_values(estimator: Estimator):
     """Summed over an answer's tokens and averaged over answers, both are the KL of whole answers."""
     every = torch.arange(len(ANSWERS))
     tokens = batch(every, R, 1)
-    per_answer = tokens.by_trajectory.sum(estimator(logp(THETA, every), logp(REF, every)))  # type: ignore[operator]
+    per_answer = tokens.by_trajectory.sum(estimator(logp(THETA, every), logp(REF, every)))
     assert (probability(THETA) * per_answer).sum().item() == pytest.approx(_answer_kl(THETA, REF).item(), rel=1e-10)
 
 
@@ -145,10 +147,10 @@ def test_k1_in_the_loss_does_nothing_in_expectation():
 
 
 @pytest.mark.parametrize(("estimator", "reverse"), [(k2, True), (k3, False)])
-def test_gradients_of_k2_and_k3_are_those_of_opposite_kls_state_by_state(estimator: object, reverse: bool):
+def test_gradients_of_k2_and_k3_are_those_of_opposite_kls_state_by_state(estimator: Estimator, reverse: bool):
     """k2 descends KL(π_θ‖π_ref), k3 descends KL(π_ref‖π_θ): at each state visited, for fixed visits."""
     wanted = torch.autograd.grad(_state_kl(reverse), THETA)[0]
-    torch.testing.assert_close(_kl_gradient(InLoss(1.0, estimator)), wanted)  # type: ignore[arg-type]
+    torch.testing.assert_close(_kl_gradient(InLoss(1.0, estimator)), wanted)
     other = torch.autograd.grad(_state_kl(not reverse), THETA)[0]
     assert not torch.allclose(wanted, other, atol=1e-3)
 
@@ -168,10 +170,10 @@ def test_for_answers_of_several_tokens_k2_in_the_loss_is_not_the_kl_of_answers()
 
 
 @pytest.mark.parametrize("estimator", [k1, k3])
-def test_the_corrected_estimators_descend_the_reverse_kl(estimator: object):
+def test_the_corrected_estimators_descend_the_reverse_kl(estimator: Estimator):
     """r·k3 with the gradient of r: DeepSeek-V3.2's correction, on-policy already different from k3."""
     wanted = torch.autograd.grad(_state_kl(True), THETA)[0]
-    torch.testing.assert_close(_kl_gradient(InLossCorrected(1.0, estimator)), wanted)  # type: ignore[arg-type]
+    torch.testing.assert_close(_kl_gradient(InLossCorrected(1.0, estimator)), wanted)
 
 
 def test_kl_estimates_vanish_where_policies_agree_and_k2_k3_are_never_negative():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -34,8 +35,8 @@ GROUP = Outcome(group_mean, GroupStd())
 TOKEN = Ratio(per_token, recomputed)
 
 
-def ppo(aggregate: Aggregate = trajectory_mean, **more: object) -> Objective:
-    return Objective(**{"advantage": GROUP, "ratio": TOKEN, "surrogate": PPO(EPS), "aggregate": aggregate, **more})  # type: ignore[arg-type]
+def ppo(aggregate: Aggregate = trajectory_mean, **more: Any) -> Objective:
+    return Objective(**{"advantage": GROUP, "ratio": TOKEN, "surrogate": PPO(EPS), "aggregate": aggregate, **more})
 
 
 def same_length(seed: int) -> tuple[Tokens, torch.Tensor]:
@@ -103,9 +104,11 @@ def test_flow_grpo_with_one_turn_is_grpo_and_repeated_turns_change_nothing():
     copies = [s for s in range(S) for _ in range(2 if bool(doubled[s]) else 1)]
     at = [torch.nonzero(once.segment == s).flatten() for s in copies]
     where = torch.cat(at)
+    assert once.logp_old is not None
+    assert once.logp_ref is not None
     twice = Tokens(
         segment=torch.repeat_interleave(torch.arange(len(copies)), torch.tensor([len(a) for a in at])), trajectory=once.trajectory[copies],
-        prompt=once.prompt, reward=once.reward, logp_old=once.logp_old[where], logp_ref=once.logp_ref[where],  # type: ignore[index]
+        prompt=once.prompt, reward=once.reward, logp_old=once.logp_old[where], logp_ref=once.logp_ref[where],
     )  # fmt: skip
     again = now.detach()[where].requires_grad_()
     assert M == 12
@@ -129,7 +132,7 @@ def test_hicra_with_alpha_zero_is_grpo_and_changes_only_planning_tokens():
     hicra = find("hicra").objective
     off, plain = replace(hicra, reshape=(PlanningBoost(0.0),)), replace(hicra, reshape=())
     assert torch.equal(gradient(off, tokens, now)[1], gradient(plain, tokens, now)[1])
-    none = replace(tokens, planning=torch.zeros_like(tokens.planning))  # type: ignore[arg-type]
+    none = replace(tokens, planning=torch.zeros(tokens.segment.numel(), dtype=torch.bool))
     assert torch.equal(gradient(hicra, none, now)[1], gradient(plain, none, now)[1])
     changed = gradient(hicra, tokens, now)[1] != gradient(plain, tokens, now)[1]
     assert tokens.planning is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from objective_lab import gradient, ragged
 
 from reasonry.core import UserError
 from reasonry.train.advantage import GroupStd, Outcome, best_and_worst, group_mean, unscaled
-from reasonry.train.aggregate import prompt_sum, token_mean, trajectory_mean, trajectory_sum
+from reasonry.train.aggregate import Aggregate, prompt_sum, token_mean, trajectory_mean, trajectory_sum
 from reasonry.train.catalogue import find
 from reasonry.train.objective import Extra, Objective, loss, score
 from reasonry.train.ratio import (
@@ -149,8 +150,8 @@ def test_clipped_names_the_tokens_whose_gradient_stopped():
 # Whole trajectories ---------------------------------------------------------------------------------------------------------------------
 
 
-def objective(surrogate: Surrogate, ratio: Ratio | None, aggregate: object = trajectory_mean, **more: object) -> Objective:
-    return Objective(advantage=GROUP, ratio=ratio, surrogate=surrogate, aggregate=aggregate, **more)  # type: ignore[arg-type]
+def objective(surrogate: Surrogate, ratio: Ratio | None, aggregate: Aggregate = trajectory_mean, **more: Any) -> Objective:
+    return Objective(advantage=GROUP, ratio=ratio, surrogate=surrogate, aggregate=aggregate, **more)
 
 
 TOKEN, SEQUENCE, BOTH = (Ratio(level, recomputed) for level in (per_token, per_trajectory, per_trajectory_token))

@@ -47,7 +47,7 @@ RECIPES: tuple[Entry, ...] = (
         Objective(advantage=CENTRED, ratio=TOKEN, surrogate=PPO(EPS_02), aggregate=Constant(1024)),
         Known.PAPER, "Dr.GRPO: R − μ, token clip, sum over tokens over a constant (maximum length); stages of growing length.",
         ("Clip .2 is inferred. The constant is that of a stage: 1024 is ours, and a stage that samples longer sets its own on purpose.",),
-        (Part("chained problems", None), Part("stages with gates", None)),
+        (Part("chained problems", None), Part("stages with gates", "train/curriculum.py")),
     ),
     Entry(
         "hicra", "HICRA", ("2509.03646",),
@@ -73,7 +73,8 @@ RECIPES: tuple[Entry, ...] = (
             "TRL's scale_rewards='batch' is the sd of rewards, not of advantages.",
         ),
         (
-            ZERO_VARIANCE, Part("no-positive-resampling (per-prompt history)", None), Part("forced interruption of long thinking", None),
+            ZERO_VARIANCE, Part("no-positive-resampling (per-prompt history)", "train/curriculum.py"),
+            Part("forced interruption of long thinking", None),
             Part("fp32 logits on both sides", None), Part("asynchronous rollout, k = 8", None),
         ),
     ),
@@ -110,7 +111,10 @@ RECIPES: tuple[Entry, ...] = (
         Objective(advantage=NodeValue(), ratio=TOKEN, surrogate=DualClip(HIGHER, 10.0), aggregate=token_mean),
         Known.CODE, "q(s) − μ of terminals per node, mean-only, tanh on inner q; clip .2/.28, dual clip 10; token mean, no KL.",
         ("With q(s) := q of the end it is DAPO with a mean-only advantage.",),
-        (Part("tree search with constrained backup, in Tokens.value and Tokens.step", None), Part("replay", None), OVERLONG),
+        (
+            Part("tree search with constrained backup, in Tokens.value and Tokens.step", None),
+            Part("verified answers kept per prompt, for replay", "train/history.py"), OVERLONG,
+        ),
     ),
     Entry(
         "delethink", "Delethink (Markovian Thinker)", ("2510.06557",),
@@ -140,7 +144,7 @@ RECIPES: tuple[Entry, ...] = (
             advantage=GROUP, ratio=TOKEN, surrogate=PPO(EPS_02), aggregate=trajectory_mean, kl=InLoss(0.001, k3), entropy=0.001,
         ),
         Known.CODE, "GRPO by default (PPO, RLOO, REINFORCE++ optional), clip .2, KL k3 .001, entropy .001; turns 10 → 20 → 30.", (),
-        (Part("stages by interaction turns", None), REFERENCE),
+        (Part("stages by interaction turns", "train/curriculum.py"), REFERENCE),
     ),
     Entry(
         "sfr-deepresearch", "SFR-DeepResearch", ("2509.06283",),

@@ -71,7 +71,7 @@ CRITIC = (
 )
 REFERENCE = Part("log-probabilities of a frozen reference policy", None)
 DYNAMIC_SAMPLING = Part("dynamic sampling: resample until every prompt of the batch has answers right and wrong", None)
-OVERLONG = Part("soft overlong penalty in the reward", None)
+OVERLONG = Part("soft overlong penalty in the reward", "train/reward.py")
 ZERO_VARIANCE = Part("zero-variance filter (`informative`, `Tokens.keep`)", "train/tokens.py")
 
 GRPO = Objective(advantage=GROUP, ratio=TOKEN, surrogate=PPO(EPS_02), aggregate=trajectory_mean, kl=InLoss(0.04, k3))
@@ -326,7 +326,7 @@ VARIANTS: tuple[Entry, ...] = (
         "gdpo", "GDPO", ("2601.05242",),
         Objective(advantage=EachSignal(), ratio=TOKEN, surrogate=PPO(EPS_02), aggregate=token_mean),
         Known.LIBRARY, "Each reward normalised in the group, then summed, then normalised over the batch.", (),
-        (Part("rewards as named signals, in Tokens.signals", None),),
+        (Part("rewards as named signals", "train/reward.py"),),
     ),
     Entry(
         "maxrl", "MaxRL", ("2602.02710",),
