@@ -118,7 +118,7 @@ async def test_only_the_first_problems_are_embedded_and_the_page_says_so(made, m
     text = report_html(report, run, problems)
     assert text.count('<details class="problem"') == 7
     assert "The first 7 of 30 problems are here" in text
-    monkeypatch.setattr(page_module, "MOST_CHARACTERS", 2500)
+    monkeypatch.setattr(page_module, "MOST_CHARACTERS", 12_000)
     assert text.count('<details class="problem"') > report_html(report, run, problems).count('<details class="problem"') > 0
 
 

@@ -41,7 +41,8 @@ class Run:
         """Every whole line of `<name>.jsonl`; nothing where the file does not exist."""
         path = self.path / f"{name}.jsonl"
         if path.exists():
-            yield from (line for line in path.read_bytes().splitlines() if line.strip())
+            with open(path, "rb") as file:  # line by line: a log of many attempts may not fit in memory
+                yield from (line.rstrip(b"\n") for line in file if line.strip())
 
     def write(self, name: str, text: str) -> Path:
         """Replaces a file whole: a reader sees the old one or the new one, never half."""

@@ -20,7 +20,7 @@ from reasonry.evaluate.attempts import LOG, compare
 from reasonry.evaluate.html import write_report
 from reasonry.evaluate.progress import display
 from reasonry.evaluate.report import Report
-from reasonry.evaluate.words import budget_words, headline, number, p_value, percent, signed
+from reasonry.evaluate.words import budget_words, headline, p_value, percent, signed
 from reasonry.lm.load import load_lm
 from reasonry.solve import build_solver
 from reasonry.tasks import Data, load_task
@@ -132,7 +132,7 @@ def summary(report: Report) -> str:
             if arm.accuracy
             else ["not scored", ""]
         )
-        row += [number(round(arm.mean_cost["tokens"], 1))]
+        row += [f"{arm.mean_cost['tokens']:,.1f}"]
         row += (
             [signed(pair.difference.mean), f"{signed(pair.difference.low)} to {signed(pair.difference.high)}", p_value(pair.p_holm)]
             if pair

@@ -143,7 +143,7 @@ def _figures(report: Report) -> Markup:
 
 def _name(report: Report, solver: str) -> Markup:
     colour = f"var(--s{report.solvers.index(solver) % SERIES + 1})"
-    return Markup('<span class="swatch" style="background:{}"></span>{}').format(colour, solver)
+    return Markup('<span class="name"><span class="swatch" style="background:{}"></span>{}</span>').format(colour, solver)
 
 
 def _budget(budget: str) -> Markup:
@@ -253,7 +253,7 @@ def _traces(run: Run, report: Report, problems: Sequence[Problem]) -> list[Trace
     for problem in problems:
         order = [(s, b, a) for b in report.budgets for s in report.solvers for a in range(report.attempts)]
         attempts = {key: wanted[problem.id][key] for key in order if key in wanted[problem.id]}
-        room -= sum(300 + sum(200 + min(len(s.text), LONGEST_TEXT) for s in a.segments) for a in attempts.values())
+        room -= sum(600 + sum(200 + min(len(s.text), LONGEST_TEXT) for s in a.segments) for a in attempts.values())
         if room < 0:
             break
         traced.append(TracedProblem(problem, attempts))

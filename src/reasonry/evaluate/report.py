@@ -56,7 +56,7 @@ class AtK:
 
     k: int
     passed: Estimate
-    """pass@k: at least one is right."""
+    """pass@k: at least one is right. An attempt whose verdict does not say whether it passed counts as one that did not."""
     majority: Estimate
     """maj@k: their majority answer is right."""
 
@@ -163,6 +163,11 @@ class Report:
 COSTS: tuple[str, ...] = (*(f.name for f in fields(Cost)), "tokens", "processed_tokens")
 """What a report prices: every field of `Cost`, and two sums of them."""
 
+_CACHED = "; less what a cache held, so it depends on which attempt came first"
+_NOTES = dict.fromkeys(("prefill_tokens", "processed_tokens", "flops", "layers_run"), _CACHED) | {
+    "seconds": "; wall-clock, waiting included"
+}
+
 CSV_COLUMNS: dict[str, str] = {
     "solver": "method, as named on the command line",
     "budget": "limit of one attempt, as unit=number",
@@ -190,8 +195,8 @@ CSV_COLUMNS: dict[str, str] = {
     "test": "McNemar, exact; or permutation",
     "p": "its two-sided p-value",
     "p_holm": "the same, corrected for all comparisons of the report (Holm)",
-    **{f"mean_{c}": f"{c} per attempt (the fields of Cost)" for c in COSTS},
-    **{f"total_{c}": f"{c} of all attempts" + ("; the largest" if c == "peak_kv_bytes" else "") for c in COSTS},
+    **{f"mean_{c}": f"{c} per attempt{_NOTES.get(c, '')}" for c in COSTS},
+    **{f"total_{c}": f"{c} of all attempts{', the largest' if c == 'peak_kv_bytes' else ''}{_NOTES.get(c, '')}" for c in COSTS},
 }
 """Column -> what it holds."""
 
