@@ -143,7 +143,7 @@ def test_the_signal_to_noise_of_an_outcome_reward_is_n_times_s(h: int):
     outcomes = np.array(list(product([False, True], repeat=h)))
     q = agent.p * agent.sigma
     chance = np.prod(np.where(outcomes, q, 1 - q), axis=1)
-    gradient = outcomes.all(axis=1)[:, None] * agent.score(outcomes)
+    gradient = outcomes.all(axis=1, keepdims=True) * agent.score(outcomes)
     mean, square = chance @ gradient, chance @ gradient**2
     np.testing.assert_allclose(mean**2 / square, agent.s[-1], rtol=1e-12)
 

@@ -44,7 +44,7 @@ class Agent:
     @property
     def s(self) -> Floats:
         """s_1 … s_H, exactly, [H]."""
-        return np.cumprod(self.p * self.sigma)
+        return np.cumprod(self.p * self.sigma, dtype=np.float64)
 
     def attempt(self, n: int, rng: np.random.Generator) -> Bools:
         """Which steps of `n` attempts succeed, [n, H]."""

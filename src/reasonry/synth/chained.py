@@ -16,10 +16,12 @@ from reasonry.synth.adapters import Adapter, draw, shifted
 from reasonry.synth.atoms import Atom, from_program, from_text
 from reasonry.synth.chain import PLAIN, Chain, Wording, chain
 from reasonry.tasks.judges import Judge, numeric
-from reasonry.tasks.skill import TRIES, answer
+from reasonry.tasks.skill import answer
 
 ADAPTER_TRIES = 8
 """Adapters drawn for one place of a chain before its atom is exchanged."""
+TRIES = 500
+"""Chains drawn in vain, one after another, before a split is declared too small."""
 
 Order = Callable[[int, random.Random], Sequence[int]]
 """(h, rng) -> which problem is told i-th."""
@@ -73,7 +75,12 @@ class Chained:
 
     def atoms(self, split: str) -> list[Atom]:
         """The atoms of a split, in the source's order; problems without a numeric answer are left out."""
-        return [atom for p in self.source.problems(split, self.pool) if (atom := self.form.atom(p)) is not None]
+        try:
+            problems = self.source.problems(split, self.pool)
+        except UserError as error:
+            mend = "; give pool where the source never ends" if self.pool is None else ""
+            raise UserError(f"{self.name}: {error}{mend}") from None
+        return [atom for p in problems if (atom := self.form.atom(p)) is not None]
 
     def problems(self, split: str, n: int | None = None, seed: int = 0) -> list[Problem]:
         """`n` different chains of a split; without `n` and with h = 1, each atom once. Raises UserError where there are not so many."""
