@@ -1,6 +1,6 @@
 """Requests per second that `reasonry serve` holds, beside the same calls made in process: the ratio is what HTTP costs.
 
-    python benchmarks/serve.py [--tokens 32] [--requests 192] [--repeats 3] [--threads 1]
+    python benchmarks/serve.py [--tokens 32] [--requests 64] [--repeats 2] [--threads 1]
 
 The server runs in a process of its own with the pocket model (random weights of its shape where no checkpoint is there: speed does not
 depend on the values). 1, 8 or 64 clients each ask for one chat completion after another, `--tokens` tokens long with the end token
@@ -113,7 +113,7 @@ async def measure(args: argparse.Namespace, port: int, servers_clock: Connection
         for call in (over_http, in_process):
             assert await call(0) == args.tokens
         for clients in CLIENTS:
-            requests = max(args.requests * min(clients, 8) // 8, clients)
+            requests = args.requests // 4 if clients == 1 else max(args.requests, clients)
             found: dict[str, list[Timed]] = {"ours": [], "peer": []}
             for repeat in range(args.repeats):
                 for name, call, clock in (("ours", over_http, at_server), ("peer", in_process, time.process_time)):
@@ -134,8 +134,8 @@ async def measure(args: argparse.Namespace, port: int, servers_clock: Connection
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--requests", type=int, default=192, help="requests per timing at 8 clients and more; fewer at 1")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=64, help="requests per timing; a quarter of them for a single client")
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
