@@ -202,7 +202,7 @@ def test_each_signal_is_normalised_before_the_sum():
     a = EachSignal(within=GroupStd(eps=0.0))
     torch.testing.assert_close(a(answers([0.0] * 4, signals=small)), a(answers([0.0] * 4, signals=large)))
     tokens = answers([0.0] * 4, signals=small)
-    total = sum((s - s.mean()) / s.std() for s in small.values())
+    total = torch.stack([(s - s.mean()) / s.std() for s in small.values()]).sum(0)
     torch.testing.assert_close(a(tokens), (total - total.mean()) / (total.std() + 1e-6))
 
 

@@ -111,9 +111,9 @@ def test_reinforce_plus_plus_without_kl_is_the_whitened_reward():
 def test_a_penalty_in_the_reward_reaches_the_return_and_the_return_to_go():
     """Â_t = R − β Σ_{s≥t} k1_s; summed over the answer it is what RLOO subtracts."""
     tokens = InReward(0.1, k1).charge(ragged(3)[0])
-    assert tokens.logp_old is not None
+    assert tokens.logp_sampler is not None
     assert tokens.logp_ref is not None
-    estimate = tokens.logp_old - tokens.logp_ref
+    estimate = tokens.logp_sampler - tokens.logp_ref
     torch.testing.assert_close(tokens.returns, tokens.reward - 0.1 * tokens.by_trajectory.sum(estimate))
     first = tokens.by_trajectory.rank() == 0
     torch.testing.assert_close(ReturnToGo()(tokens)[first], tokens.returns)
@@ -125,7 +125,7 @@ def test_step_values_telescope_to_reward_less_the_first_value():
     """VinePPO: Σ over steps of V(s′) − V(s) = R − V(s_0)."""
     tokens, _ = ragged(4)
     A, first_of_step = step_values(tokens), tokens.by_step.rank() == 0
-    V = tokens.by_step.mean(tokens.value)
+    V = tokens.by_step.mean(tokens.need("value", "the test"))
     first_step = tokens.by_step.of[tokens.by_trajectory.rank() == 0]
     torch.testing.assert_close(tokens.by_trajectory.sum(torch.where(first_of_step, A, 0)), tokens.reward - V[first_step])
 

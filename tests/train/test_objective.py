@@ -27,8 +27,8 @@ from reasonry.train.aggregate import (
     turn_mean,
 )
 from reasonry.train.catalogue import CATALOGUE, find
-from reasonry.train.objective import Objective, batch_health, loss, merge, one_update, score
-from reasonry.train.ratio import Clip, Ratio, TruncatedIS, itself, per_token, recomputed
+from reasonry.train.objective import Objective, batch_health, loss, merge, score
+from reasonry.train.ratio import Clip, Ratio, per_token, recomputed
 from reasonry.train.surrogate import PPO, Reinforce
 from reasonry.train.tokens import Tokens, flatten
 
@@ -316,15 +316,6 @@ def test_an_entropy_bonus_raises_entropy():
     value, health = loss(ppo(entropy=0.1), score(ppo(entropy=0.1), tokens), now, entropy)
     torch.testing.assert_close(torch.autograd.grad(value, entropy)[0], -0.1 * trajectory_mean(tokens, now.detach()))
     assert health["entropy"] == pytest.approx(1)
-
-
-def test_one_update_needs_no_old_log_probabilities_and_is_the_same_at_ratio_one():
-    tokens, now = ragged(23)
-    at_old = replace(tokens, logp_old=now.detach())
-    tis = ppo(weights=(TruncatedIS(2.0),))
-    once = one_update(tis)
-    assert once.ratio == Ratio(per_token, itself)
-    torch.testing.assert_close(gradient(once, replace(tokens, logp_old=None), now)[1], gradient(tis, at_old, now)[1])
 
 
 def test_health_of_a_batch_counts_prompts_without_variance():

@@ -39,15 +39,15 @@ def k3(logp: Tensor, reference: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class InReward:
-    """Pays −β·estimate at every token, under the policy that sampled: the penalty reaches the advantage, not the loss."""
+    """Pays −β·estimate at every token, of the policy that sampled it: the penalty reaches the advantage, not the loss."""
 
     beta: float
     estimator: Estimator = k1
 
     def charge(self, tokens: Tokens) -> Tokens:
         """The tokens with the penalty in `token_reward`."""
-        old = tokens.logp_old if tokens.logp_old is not None else tokens.need("logp_sampler", "the sampler")
-        penalty = -self.beta * self.estimator(old, tokens.need("logp_ref", BY_REFERENCE))
+        sampled = tokens.need("logp_sampler", "the sampler")
+        penalty = -self.beta * self.estimator(sampled, tokens.need("logp_ref", BY_REFERENCE))
         return replace(tokens, token_reward=penalty if tokens.token_reward is None else tokens.token_reward + penalty)
 
 

@@ -22,7 +22,7 @@ from reasonry.core import UserError
 from reasonry.train.advantage import Advantage, Reshape
 from reasonry.train.aggregate import Aggregate
 from reasonry.train.kl import KL, InReward, k3
-from reasonry.train.ratio import Ratio, TruncatedIS, Weight, itself, recomputed, sampler
+from reasonry.train.ratio import Ratio, TruncatedIS, Weight, sampler
 from reasonry.train.surrogate import Surrogate, Terms
 from reasonry.train.tokens import Tokens
 
@@ -66,16 +66,6 @@ class Objective:
             raise UserError(f"Objective: surrogate {type(self.surrogate).__name__} ignores the ratio; set ratio=None")
         if self.ratio is not None and self.ratio.over is sampler and any(isinstance(w, TruncatedIS) for w in self.weights):
             raise UserError("Objective: a ratio over the sampler already holds the factor TruncatedIS would add; drop one of the two")
-
-
-def one_update(objective: Objective) -> Objective:
-    """The same objective for a trainer that updates once per batch: the denominator is π_θ itself, so no forward pass for π_old is
-    needed, and the gradient is that of the original at ratio 1. Leaves a ratio over the sampler or the reference as it is."""
-    weights = tuple(replace(w, old=itself) if isinstance(w, TruncatedIS) else w for w in objective.weights)
-    ratio = objective.ratio
-    if ratio is not None and ratio.over is recomputed:
-        ratio = replace(ratio, over=itself)
-    return replace(objective, ratio=ratio, weights=weights)
 
 
 @dataclass(frozen=True, eq=False)

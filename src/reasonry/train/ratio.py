@@ -27,12 +27,12 @@ def sampler(logp: Tensor, tokens: Tokens) -> Tensor:
 
 
 def recomputed(logp: Tensor, tokens: Tokens) -> Tensor:
-    """π_old: the trainer's own probabilities before the batch's first update, by an extra forward pass."""
-    return tokens.need("logp_old", "a forward pass of the trainer before its first update")
+    """π_old: the trainer's own probabilities before the batch's first update (in that update they are π_θ's, without gradient)."""
+    return tokens.need("logp_old", "the trainer's own forward pass before its first update")
 
 
 def itself(logp: Tensor, tokens: Tokens) -> Tensor:
-    """π_θ without gradient: the ratio is 1 and only its gradient counts. Right for one update per batch; needs no forward pass."""
+    """π_θ without gradient: the ratio is 1 whatever the data's age, and only its gradient counts."""
     return logp.detach()
 
 
@@ -78,12 +78,10 @@ class TruncatedIS:
     """min(π_old/π_gen, cap) per token: corrects for an engine that samples with slightly other probabilities (TIS, Yao et al. 2025)."""
 
     cap: float = 2.0
-    old: Denominator = recomputed
-    """Whose probability stands above the sampler's; `itself` where there is one update per batch."""
 
     def __call__(self, logp: Tensor, A: Tensor, tokens: Tokens) -> Tensor:
         """[N]."""
-        return (self.old(logp, tokens) - sampler(logp, tokens)).exp().clamp(max=self.cap)
+        return (recomputed(logp, tokens) - sampler(logp, tokens)).exp().clamp(max=self.cap)
 
 
 @dataclass(frozen=True)
