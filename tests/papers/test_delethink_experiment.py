@@ -73,9 +73,9 @@ def test_a_worse_delethink_fails_and_a_doubtful_one_is_unclear() -> None:
 
 
 def test_the_state_limit_needs_a_drop_where_the_ledger_does_not_fit() -> None:
-    fits = [r for r in rows({("ledger", "LongCoT"): 0.8, ("ledger", "Delethink"): 0.8}) if r.x <= 5]
-    drops = [r for r in rows({("ledger", "LongCoT"): 0.8, ("ledger", "Delethink"): 0.1}) if r.x > 5]
-    same = [r for r in rows({("ledger", "LongCoT"): 0.8, ("ledger", "Delethink"): 0.8}) if r.x > 5]
+    fits = [r for r in rows({("ledger", "LongCoT"): 0.8, ("ledger", "Delethink"): 0.8}) if r.x <= 4]
+    drops = [r for r in rows({("ledger", "LongCoT"): 0.8, ("ledger", "Delethink"): 0.1}) if r.x > 4]
+    same = [r for r in rows({("ledger", "LongCoT"): 0.8, ("ledger", "Delethink"): 0.8}) if r.x > 4]
     assert verdicts(fits + drops)["state-limit"] is Result.HOLDS
     assert verdicts(fits + same)["state-limit"] is Result.FAILS
     assert verdicts(fits)["state-limit"] is Result.UNCLEAR
@@ -118,9 +118,11 @@ def test_arms_share_t_max() -> None:
 
 
 def test_stages_cover_one_to_eight_times_the_trained_length() -> None:
-    made = stages(PLAN)
+    made = stages(PLAN, 3)
     assert {s.x for s in made if s.name == "tracing"} >= {PLAN.trained, 8 * PLAN.trained}
     assert {s.x for s in made if s.name == "ledger"} >= {2, 8}
+    ledger = next(s for s in made if s.name == "ledger")
+    assert ledger.arms["Delethink"] == (48, 16)
     control = next(s for s in made if s.name == "control")
     assert set(control.arms.values()) == {(64, 32), (64, 0), (64, 63)}
 

@@ -154,10 +154,20 @@ def solver(lm: LM, name: str, shape: Shape, t_max: int) -> Solver:
     return Delethink(lm, C, m, 1 + ceil(max(t_max - C, 0) / (C - m)), tail, SAMPLING, name)
 
 
-def stages(plan: Plan) -> list[Stage]:
-    """Experiment 1: tracing in both styles, the ledger, and the controls."""
+async def change_tokens(lm: LM) -> int:
+    """Tokens of one change in a working, its space counted with it: what the latest value of a register takes."""
+    change = truth(registers(registers=2, ops=2, loops=1).problems("test", 1)[0], "delta")[0].split()[-1]
+    return len(await lm.encode(f" {change}"))
+
+
+def stages(plan: Plan, change: int) -> list[Stage]:
+    """Experiment 1: tracing in both styles, the ledger, and the controls.
+
+    The ledger's m holds `plan.ledger_fits` changes of `change` tokens each, and a header's bracket.
+    """
     arms: dict[str, Shape] = {"LongCoT": None, "Delethink": (plan.C, plan.m)}
-    small: dict[str, Shape] = {"LongCoT": None, "Delethink": (plan.ledger_chunk, plan.ledger_m)}
+    m = plan.ledger_fits * change + 4
+    small: dict[str, Shape] = {"LongCoT": None, "Delethink": (m + plan.C - plan.m, m)}
     controls: dict[str, Shape] = {"m=C/2": (plan.C, plan.C // 2), "m=0": (plan.C, 0), "m=C-1": (plan.C, plan.C - 1)}
     return [
         *(Stage("tracing", "restate", n, 2, n, plan.problems, arms) for n in plan.loops),
@@ -188,7 +198,7 @@ async def measure(path: Path, seeds: tuple[int, ...], plan: Plan) -> Evidence:
     lm = load_lm(plan.model)
     assert isinstance(lm, LocalLM)
     async with lm:
-        made = stages(plan)
+        made = stages(plan, await change_tokens(lm))
         meter = Meter(sum(s.problems * len(s.arms) for s in made) * len(seeds))
         parts = await asyncio.gather(*(stage.run(path, lm, seed, meter) for stage in made for seed in seeds))
         rows = [row for part in parts for row in part]
@@ -229,8 +239,8 @@ PAPER = Paper(
         "The task is register tracking with C = 64 and m = 32 tokens, not mathematics with C = 8192 and m = 4096.",
         "Arms share the style of the working (restating the state, or writing changes only), chosen by seed before the attempt.",
     ),
-    fails_when="The live state does not fit into m tokens: ledgers of six and more registers with m = 16. Also below the crossover, "
-    "where re-reading the carried tokens costs more than a long context saves.",
+    fails_when="The live state does not fit into m tokens: ledgers of six and more registers, where m holds the latest values of four. "
+    "Also below the crossover, where re-reading the carried tokens costs more than a long context saves.",
     claims=CLAIMS,
     run=run,
 )

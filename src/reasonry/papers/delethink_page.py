@@ -11,7 +11,7 @@ from markupsafe import Markup
 from reasonry.core import Evidence, Result
 from reasonry.evaluate.page import INK, MUTED, Section, axes, download, figure_svg, page, series, table
 from reasonry.papers.delethink_cost import Priced
-from reasonry.papers.delethink_findings import CLAIMS, TOKENS_PER_REGISTER, Plan, Row, mean, scores
+from reasonry.papers.delethink_findings import CLAIMS, Plan, Row, mean, scores
 from reasonry.solve.delethink_cost import R1_DISTILL_1_5B, causal, chunks, crossover, full, longcot_cost, thinking_cost
 
 WORDS = {Result.HOLDS: "holds", Result.FAILS: "does not hold", Result.UNCLEAR: "unclear"}
@@ -27,9 +27,9 @@ def report(plan: Plan, rows: Sequence[Row], priced: Sequence[Priced], evidence: 
     figures = [[m.arm, m.metric, f"{m.mean:.4g}", f"{m.low:.4g}", f"{m.high:.4g}", str(m.n)] for m in evidence.measures]
     head = ["arm", "metric", "mean", "low", "high", "n"]
     length = f"Trained with whole workings of at most {plan.trained} loops (dashed). Bars: 95 % over problems. C = {plan.C}, m = {plan.m}."
-    fits = f"m = {plan.ledger_m}, C = {plan.ledger_chunk}; a register takes {TOKENS_PER_REGISTER} tokens, which fit left of the line."
+    fits = f"Every register is live. m holds the latest values of {plan.ledger_fits} registers (dashed); more cannot cross."
     tracing = [(style, _accuracy(rows, "tracing", style, "loops", plan.trained)) for style in ("restate", "delta")]
-    ledger = _accuracy(rows, "ledger", "restate", "registers", plan.ledger_m / TOKENS_PER_REGISTER)
+    ledger = _accuracy(rows, "ledger", "restate", "registers", plan.ledger_fits)
     sections = [
         Section("Claims", verdicts, "Each rule was written before the results were seen."),
         *(Section(f"Accuracy against length: workings that {STYLES[style]}", plot, length) for style, plot in tracing),
