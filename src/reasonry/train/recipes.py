@@ -47,7 +47,7 @@ RECIPES: tuple[Entry, ...] = (
         Objective(advantage=CENTRED, ratio=TOKEN, surrogate=PPO(EPS_02), aggregate=Constant(1024)),
         Known.PAPER, "Dr.GRPO: R − μ, token clip, sum over tokens over a constant (maximum length); stages of growing length.",
         ("Clip .2 is inferred. The constant is that of a stage: 1024 is ours, and a stage that samples longer sets its own on purpose.",),
-        (Part("chained problems", None), Part("stages with gates", "train/curriculum.py")),
+        (Part("chained problems", "synth/chain.py"), Part("stages with gates", "train/curriculum.py")),
     ),
     Entry(
         "hicra", "HICRA", ("2509.03646",),
