@@ -77,24 +77,54 @@ def models_table() -> str:
     )
 
 
-def benchmarks_table() -> str:
-    """One row per stored measurement."""
-    rows = []
-    for file in sorted(ROOT.glob("benchmarks/results/*.jsonl")):
-        for line in file.read_text().splitlines():
-            row = json.loads(line)
-            where = row.pop("measured")
-            figures = ", ".join(f"{k.replace('_', ' ')} {number(v)}" for k, v in row.items())
-            rows.append([f"[`{file.stem}`](benchmarks/{file.stem}.py)", figures, f"{where['machine']}, {where['commit']}"])
-    return table(["benchmark", "measured", "where, which commit"], rows)
+def measurements(name: str) -> list[dict[str, Any]]:
+    """The stored lines of a benchmark; none where it has not been run."""
+    path = ROOT / "benchmarks" / "results" / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def number(value: Any) -> str:
-    """A figure with four digits at most; anything else as it is."""
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+def engine_table() -> str:
+    """Tokens per second beside transformers' own generation."""
+    rows = [
+        [
+            f"{row['way']} ({row['version']})",
+            f"{row['tokens_per_second']:,.0f}" if "tokens_per_second" in row else row["why_not"],
+            f"{row['tokens_per_cpu_second']:,.0f}" if "tokens_per_second" in row else "",
+            f"{row['ratio']:.2f} × ({row['cpu_ratio']:.2f} ×)" if "ratio" in row else "",
+        ]
+        for row in measurements("engine")
+    ]
+    head = [
+        "64 requests, 8 to 256 new tokens each",
+        "useful tokens per second",
+        "per processor second",
+        "ours against it (per processor second)",
+    ]
+    return table(head, rows, right={1, 2, 3}) + where_measured("engine")
 
 
-TABLES = {"papers": papers_table, "models": models_table, "benchmarks": benchmarks_table}
+def serve_table() -> str:
+    """Requests per second under load."""
+    rows = [
+        [str(row["clients"]), f"{row['requests_per_second']:.1f}", f"{row['p50_ms']:,.0f}", f"{row['p95_ms']:,.0f}", f"{row['cpu_ms']:.0f}"]
+        for row in measurements("serve")
+    ]
+    head = ["clients at once", "requests per second", "median ms", "95th percentile ms", "processor ms a request"]
+    return table(head, rows, right={0, 1, 2, 3, 4}) + where_measured("serve")
+
+
+def where_measured(name: str) -> str:
+    """The conditions of a benchmark, from its first stored line."""
+    for row in measurements(name)[:1]:
+        where = row["measured"]
+        return (
+            f"\n`benchmarks/{name}.py`, {where['machine']}, {row['threads']} thread, torch {where['torch']}, "
+            f"commit {where['commit']}, {where['date'][:10]}.\n"
+        )
+    return f"\n`benchmarks/{name}.py` has not been run.\n"
+
+
+TABLES = {"papers": papers_table, "models": models_table, "engine": engine_table, "serve": serve_table}
 
 
 # One page per paper.
