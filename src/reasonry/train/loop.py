@@ -14,6 +14,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +105,10 @@ async def _sample(solver: Solver, task: Task, lesson: Lesson, recipe: Recipe, st
     """The lesson's groups and their rewards, in the lesson's order; a group is rewarded while others are still being sampled."""
     budget = Budget(completion_tokens=lesson.max_new_tokens, calls=lesson.max_turns)
     done: dict[int, tuple[Attempts, list[Rewarded]]] = {}
-    async for group in rollout(solver, task, lesson.problems, budget, recipe.group, inner_seed(recipe.seed, step), step):
-        done[group.index] = group, await asyncio.to_thread(recipe.reward, group.problem, group.trajectories)
+    seed = inner_seed(recipe.seed, step)
+    async with aclosing(rollout(solver, task, lesson.problems, budget, recipe.group, seed, step)) as finished:
+        async for group in finished:
+            done[group.index] = group, await asyncio.to_thread(recipe.reward, group.problem, group.trajectories)
     groups = [done[i][0] for i in range(len(done))]
     if not any(g.trajectories for g in groups):
         raise UserError(f"train: every attempt of step {step} failed; the first said: {groups[0].failures[0]}")

@@ -8,7 +8,7 @@ is the same step. A failed attempt is data: it is counted and leaves its group, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
 from reasonry.core import Budget, Problem, Solver, Stop, Task, Trajectory, Verdict
@@ -33,7 +33,7 @@ class Attempts:
 
 async def rollout(
     solver: Solver, task: Task, problems: Sequence[Problem], budget: Budget, G: int, seed: int, version: int = 0
-) -> AsyncIterator[Attempts]:
+) -> AsyncGenerator[Attempts, None]:
     """Yields the groups in the order they are done; `version` is written on every segment. Closing the iterator cancels the rest."""
 
     async def group(index: int, problem: Problem) -> Attempts:
