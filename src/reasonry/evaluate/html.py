@@ -19,6 +19,7 @@ from reasonry.evaluate.page import SERIES, download, figure_svg, render, table
 from reasonry.evaluate.plot import accuracy_cost
 from reasonry.evaluate.report import COSTS, CSV_COLUMNS, Arm, Pair, Report
 from reasonry.evaluate.words import Judgement, budget_words, headline, judgement, number, p_value, percent, signed
+from reasonry.probe.stats import Estimate
 
 MOST_PROBLEMS = 200
 """Problems whose traces are put into the page; the log holds all."""
@@ -159,25 +160,26 @@ def _groups(report: Report) -> list[tuple[str, list[Arm]]]:
 def _numbers(report: Report) -> Markup:
     """The main table: a block of rows per budget."""
     k = report.attempts
-    head = ["Budget", "Method", f"Accuracy (avg@{k}), %" if k > 1 else "Accuracy, %", "95 % interval"]
+    head = ["Budget", "Method", f"Accuracy (avg@{k}), %" if k > 1 else "Accuracy, %"]
     head += [f"pass@{k}, %", f"maj@{k}, %"] if k > 1 else []
     head += ["Tokens", "Sampled", "Calls", "Ended by a limit, %", "Not scored"]
     rows = []
     for budget, arms in _groups(report):
         for i, arm in enumerate(arms):
             row: list[str | Markup] = [_budget(budget) if i == 0 else "", _name(report, arm.solver)]
-            row += [percent(arm.accuracy.mean), _interval(arm)] if arm.accuracy else ["–", "–"]
+            row.append(_with_interval(arm.accuracy) if arm.accuracy else "–")
             if k > 1:
                 most = arm.at_k[-1] if arm.at_k and arm.at_k[-1].k == k else None
-                row += [percent(most.passed.mean), percent(most.majority.mean)] if most else ["–", "–"]
+                row += [_with_interval(most.passed), _with_interval(most.majority)] if most else ["–", "–"]
             row += [f"{arm.mean_cost[c]:,.1f}" for c in ("tokens", "completion_tokens", "calls")]
             row += [percent(arm.truncated), str(arm.unscored)]
             rows.append(row)
     return table(head, rows, text_columns=2)
 
 
-def _interval(arm: Arm) -> str:
-    return f"{percent(arm.accuracy.low)} – {percent(arm.accuracy.high)}" if arm.accuracy else "–"
+def _with_interval(estimate: Estimate) -> Markup:
+    """A share in % and, quietly beside it, its interval."""
+    return Markup('{} <span class="quiet">{:.0f}–{:.0f}</span>').format(percent(estimate.mean), 100 * estimate.low, 100 * estimate.high)
 
 
 _SAID = {
@@ -212,10 +214,7 @@ def _parts(report: Report) -> Markup:
     rows: list[list[str | Markup]] = []
     for name in dict.fromkeys(part.name for part in parts):
         found = {part.solver: part.accuracy for part in parts if part.name == name}
-        cells = [
-            Markup('{} <span class="quiet">{}–{}</span>').format(percent(e.mean), *(f"{100 * x:.0f}" for x in (e.low, e.high)))
-            for e in found.values()
-        ]
+        cells = [_with_interval(found[solver]) if solver in found else "–" for solver in report.solvers]
         rows.append([name, str(max(e.n for e in found.values())), *cells])
     return table(["Kind", "Problems", *(_name(report, solver) for solver in report.solvers)], rows)
 
