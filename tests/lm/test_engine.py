@@ -44,6 +44,27 @@ def test_tokens_and_logprobs_equal_the_naive_loop(config):
         assert one.stop is Stop.LENGTH
 
 
+def test_the_fused_pass_equals_the_decoders_own_and_follows_its_weights():
+    """Every family's biases and norms; after `flush` the engine computes with the weights there are now."""
+    for changes in ({}, {"qk_norm": False, "qkv_bias": True}, {"o_bias": True, "mlp_bias": True}):
+        model = decoder(dataclasses.replace(TINY, **changes))
+        for p in model.parameters():
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(1)), alpha=0.2)
+        engine = Engine(model, 4, 1024)
+        assert (engine._fused is None) == ("o_bias" in changes)
+        one, two = (Job(Row(prompt(50)), score_from=1) for _ in range(2))
+        run(engine, one)
+        logp = model.logits(model(torch.tensor([prompt(50)]), torch.arange(50)[None], causal()).last[0]).log_softmax(-1)
+        expected = logp[:-1].gather(1, torch.tensor(prompt(50))[1:, None])[:, 0].tolist()
+        assert one.logprobs == pytest.approx(expected, abs=1e-3)
+        model.get_parameter("layers.1.mlp.down_proj.weight").mul_(0.5)
+        engine.flush()
+        run(engine, two)
+        halved = (model.logits(model(torch.tensor([prompt(50)]), torch.arange(50)[None], causal()).last[0])).log_softmax(-1)
+        assert two.logprobs == pytest.approx(halved[:-1].gather(1, torch.tensor(prompt(50))[1:, None])[:, 0].tolist(), abs=1e-3)
+        assert two.logprobs != pytest.approx(expected, abs=1e-2)
+
+
 def test_a_greedy_sampler_logprob_is_zero_and_the_models_own_is_not():
     one = job(prompt(4), max_tokens=3, temperature=0)
     run(Engine(MODEL, 4, 256), one)

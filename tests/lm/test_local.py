@@ -188,7 +188,8 @@ async def test_bad_sampling_is_refused_by_name():
     async with make() as lm:
         for bad, name in (
             (Sampling(temperature=-1), "temperature"), (Sampling(top_p=0), "top_p"), (Sampling(top_k=0), "top_k"),
-            (Sampling(min_p=2), "min_p"), (Sampling(max_tokens=-1), "max_tokens"), (Sampling(stop=("",)), "stop"), (Sampling(top_logprobs=-1), "top_logprobs"),
+            (Sampling(min_p=2), "min_p"),
+            (Sampling(max_tokens=-1), "max_tokens"), (Sampling(stop=("",)), "stop"), (Sampling(top_logprobs=-1), "top_logprobs"),
         ):  # fmt: skip
             with pytest.raises(UserError, match=f"sampling: {name} is"):
                 await lm.complete("ab", bad)

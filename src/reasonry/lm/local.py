@@ -1,7 +1,8 @@
 """A decoder on this machine as an `LM`: requests awaiting at the same time are computed together.
 
 One asyncio task drives the engine, whose steps run in one worker thread, so the event loop stays free; the two meet only when there is
-something to tell. What is asked while a step runs joins the next. An exception inside a step ends the requests under way with it, and the engine goes on with later ones.
+something to tell. What is asked while a step runs joins the next. An exception inside a step ends the requests under way with it, and the
+engine goes on with later ones.
 """
 
 from __future__ import annotations

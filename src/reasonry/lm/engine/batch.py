@@ -55,7 +55,7 @@ class Group:
         Hq, K = q.shape[1:]
         Hkv = store.shape[0] // 2
         found = store.index_select(1, self.keys).view(2, Hkv, R, S, K).transpose(1, 2)
-        placed = (q if self.spread is None else q[self.spread]).view(R, T, Hq, K)
+        placed = q[:, None] if self.spread is None else q[self.spread]
         out = attention(placed, found[0], found[1], self.mask).reshape(R * T, Hq, K)
         return out if self.gather is None else out[self.gather]
 
@@ -102,17 +102,20 @@ class Batch:
 
     def __call__(self, site: Site, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Stores k and v, then attends: q [1, N, Hq, K], k and v [1, N, Hkv, K] -> [1, N, Hq, K]."""
+        return self.attend(site, q[0], torch.cat((k, v)))[None]
+
+    def attend(self, site: Site, q: Tensor, kv: Tensor) -> Tensor:
+        """The same for q [N, Hq, K] and kv [2, N, Hkv, K] -> [N, Hq, K]."""
         store = self.pool.store(site)
-        kv = torch.cat((k, v))
-        store.view(2, k.shape[2], -1, k.shape[3]).index_copy_(2, self.slots, kv.transpose(1, 2))
+        store.view(2, kv.shape[2], -1, kv.shape[3]).index_copy_(2, self.slots, kv.transpose(1, 2))
+        if len(self.groups) == 1 and self.groups[0].tokens == len(q):
+            return self.groups[0].attend(site, store, q, kv)
         parts = []
         for group in self.groups:
             here = slice(group.start, group.start + group.tokens)
-            parts.append(group.attend(site, store, q[0, here], kv[:, here]))
-        padding = q.shape[1] - sum(group.tokens for group in self.groups)
-        if padding:
-            parts.append(q.new_zeros(padding, *q.shape[2:]))
-        return (parts[0] if len(parts) == 1 else torch.cat(parts))[None]
+            parts.append(group.attend(site, store, q[here], kv[:, here]))
+        parts.append(q.new_zeros(len(q) - sum(group.tokens for group in self.groups), *q.shape[1:]))
+        return torch.cat(parts)
 
 
 def build(rows: Seq[tuple[Row, int]], pool: Pool, lanes: Lanes | None, device: torch.device) -> tuple[Batch, list[int]]:
@@ -211,7 +214,7 @@ def _exact(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """The same by the rules at the top of this file."""
     R, T, Hq, K = q.shape
     Hkv, S = k.shape[1:3]
-    queries = q.view(R, T, Hkv, -1, K).transpose(1, 2)
+    queries = q.unflatten(2, (Hkv, -1)).transpose(1, 2)
     G = queries.shape[3]
     if T * G < LEAST:
         queries = F.pad(queries, (0, 0, 0, LEAST - G))

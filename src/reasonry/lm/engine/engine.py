@@ -20,6 +20,7 @@ from reasonry.core import Cost, Sampling, Stop, UserError
 from reasonry.lm.decoder import Decoder, Program
 from reasonry.lm.engine.batch import LEAST, build
 from reasonry.lm.engine.flops import causal_pairs
+from reasonry.lm.engine.forward import Fused, fits, plain
 from reasonry.lm.engine.lanes import Lanes
 from reasonry.lm.engine.pool import Pool
 from reasonry.lm.engine.prefix import PrefixCache
@@ -47,6 +48,7 @@ class Engine:
         self.scheduler = Scheduler(self.pool, self.cache, max_rows)
         self._lanes = Lanes(self.pool) if self.device.type == "cpu" else None
         """A second copy of what is decoded; on CUDA that memory is better left to the pool."""
+        self._fused = Fused(decoder) if fits(decoder) else None
         self.lock = threading.Lock()
         self._stepping = threading.Lock()
         self._computing: set[Job] = set()
@@ -95,8 +97,9 @@ class Engine:
                     job.row.job = None
 
     def flush(self) -> None:
-        """Forgets cached prefixes; to be called whenever weights change. Rows under way go on over the keys they have."""
-        with self.lock:
+        """Takes up changed weights; to be called whenever they change. Forgets cached prefixes; rows under way keep the keys they have."""
+        with self._stepping, self.lock:
+            self._fused = Fused(self.decoder) if fits(self.decoder) else None
             self.cache.clear()
 
     def cost(self, job: Job) -> Cost:
@@ -152,7 +155,7 @@ class Engine:
         out = torch.empty(len(steps), self.config.hidden_size, dtype=self.dtype, device=self.device)
         for program, members in programs.items():
             batch, ends = build([(steps[i][0].row, steps[i][1]) for i in members], self.pool, self._lanes, self.device)
-            hidden = self.decoder(batch.ids, batch.positions, batch, program=program).last[0]
+            hidden = plain(self.decoder, batch, program) if self._fused is None else self._fused(batch, program)
             out[members] = hidden[ends]
             self._score([steps[i] for i in members], ends, hidden)
         for i, (job, n) in enumerate(steps):
