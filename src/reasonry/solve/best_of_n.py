@@ -111,7 +111,8 @@ class BestOfN:
     async def __call__(self, problem: Problem, budget: Budget, seed: int) -> Trajectory:
         """One attempt; scores, answers and the index taken are in `meta`.
 
-        A lone answer is not scored; where no score came back, the first is taken.
+        A lone answer is not scored; where no score came back, the first is taken. A text without an answer is never taken over one that
+        has one: what a budget cut off after a word or two is often the likeliest text of all.
         """
         trace, unit = await sample_until(
             self.lm, problem.messages, self.n, self.sampling, budget, seed, Trajectory(problem.id), self.score.reserve
@@ -125,7 +126,14 @@ class BestOfN:
                 Stop.BUDGET if unit else candidates[0].stop, candidates[0].text, unit, **as_meta(Choice(0, 1.0), answers, [None])
             )
         scored = await self.score.of(problem, candidates, budget.left(trace.cost), inner_seed(seed, self.n))
-        choice = by_score(scored.values)
+        choice = by_score(_of_answers(scored.values, answers))
         taken = candidates[choice.index or 0]
         trace = trace.beside(scored.calls)
         return trace.finish(Stop.BUDGET if unit else taken.stop, taken.text, unit, **as_meta(choice, answers, scored.values))
+
+
+def _of_answers(scores: Sequence[float | None], answers: Sequence[str | None]) -> list[float | None]:
+    """The scores without those of texts that hold no answer, where any text holds one."""
+    if all(answer is None for answer in answers):
+        return list(scores)
+    return [score if answer is not None else None for score, answer in zip(scores, answers, strict=True)]
