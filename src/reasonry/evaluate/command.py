@@ -83,7 +83,7 @@ async def run_comparison(request: Comparison, resume: bool) -> Report:
             for n, what in ((len(solvers), "method"), (len(budgets), "budget"), (len(problems), "problem"), (request.attempts, "attempt"))
         )
         console = Console(stderr=True)
-        console.print(f"{lm.name} on {task.name}: {size}, in {run.path}", highlight=False, soft_wrap=True)
+        console.print(f"{lm.name} on {task.name}: {size}, in {run.path}", highlight=False, markup=False, soft_wrap=True)
         try:
             with display(console) as progress:
                 report = await compare(

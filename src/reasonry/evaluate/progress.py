@@ -70,6 +70,6 @@ def _plain(console: Console) -> Progress:
         now = time.monotonic()
         if last is None or now - last >= PLAIN_EVERY or snapshot.done == snapshot.total:
             last = now
-            console.print(line(snapshot), highlight=False, soft_wrap=True)
+            console.print(line(snapshot), highlight=False, markup=False, soft_wrap=True)
 
     return show
