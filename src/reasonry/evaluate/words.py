@@ -126,14 +126,14 @@ def budget_words(budget: str) -> str:
     if budget == str(Budget()):
         return budget
     limits = Budget.parse(budget).limits()
-    return " and ".join(f"{limit:,.12g} {_UNITS[unit].removesuffix('s') if limit == 1 else _UNITS[unit]}" for unit, limit in limits)
+    return " + ".join(f"{limit:,.12g} {_UNITS[unit].removesuffix('s') if limit == 1 else _UNITS[unit]}" for unit, limit in limits)
 
 
 def budgets_words(budgets: Sequence[str]) -> str:
     """Several budgets as people say them; a unit they share is said once: "64, 128 and 256 sampled tokens"."""
     words = [budget_words(budget) for budget in budgets]
     units = {unit for _, _, unit in (w.partition(" ") for w in words)}
-    if len(units) == 1 and " and " not in words[0]:
+    if len(units) == 1 and not any(" + " in w for w in words):
         return f"{_listed([w.partition(' ')[0] for w in words])} {units.pop()}"
     return _listed(words)
 
