@@ -43,12 +43,12 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for w in group["params"]:
                 if w.grad is not None:
-                    self._update(w, group)
+                    self._update(w, w.grad, group)
 
-    def _update(self, w: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, w: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state, mu = self.state[w], group["momentum"]
         momentum = state.setdefault("momentum", torch.zeros_like(w))
-        momentum.mul_(mu).add_(w.grad)
-        update = orthogonal(w.grad.add(momentum, alpha=mu))
+        momentum.mul_(mu).add_(gradient)
+        update = orthogonal(gradient.add(momentum, alpha=mu))
         w.mul_(1 - group["lr"] * group["weight_decay"])
         w.add_(update, alpha=-group["lr"] * 0.2 * max(w.shape) ** 0.5)
