@@ -79,6 +79,8 @@ class Scheduler:
             job = self.steered.popleft()
             self._reuse(job)
             self.active.append(job)
+        if not self.waiting:
+            return
         coming = {self._next_block(job) for job in self.active if job.row.pending > 1}
         shares: list[Job] = []  # what they lack first is being computed by another: next step they find it in the cache
         while self.waiting and len(self.active) < self.max_rows:
