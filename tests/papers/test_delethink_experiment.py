@@ -1,6 +1,8 @@
 """The parts of Delethink's experiment that decide: its verdict rules, its measures, its equal budgets."""
 
+import random
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from reasonry.papers.delethink import PAPER, InStyle, lines_right, solver, stage
 from reasonry.papers.delethink_cost import Priced, price
 from reasonry.papers.delethink_findings import CLAIMS, Facts, Plan, Row, findings, measures
 from reasonry.papers.delethink_page import report
+from reasonry.papers.delethink_sft import PIECE, SEEN, piece, pieces, taught
 from reasonry.probe.stats import wilson
 from reasonry.solve.delethink import Delethink
 from reasonry.solve.single import Single
@@ -193,6 +196,36 @@ async def test_the_ledger_agrees_with_the_closed_form_on_both_shapes() -> None:
     heavy = [p for p in priced if p.shape == "mostly attention"]
     assert heavy[1].delethink_flops > heavy[1].longcot_flops
     assert heavy[2].delethink_flops < heavy[2].longcot_flops
+
+
+def test_documents_are_short_pieces_of_train_workings() -> None:
+    """No document is longer than a query and `PIECE` tokens; what a reader could not know is not predicted; an end is an end."""
+    template = "{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}"
+    tokenizer = Tokenizer.train([], 259, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], template)
+    problem, eos = registers(registers=2, ops=2, loops=40).draw_from("train", random.Random(0)), tokenizer.id_of("<|im_end|>")
+    context = tokenizer.encode(tokenizer.render(problem.messages))
+    text, final = truth(problem, "delta")
+    whole = (*tokenizer.encode(f"{text}\n#### {final}"), eos)
+    kinds = set[tuple[bool, bool]]()
+    for i in range(60):
+        made = piece(tokenizer, problem, "delta", random.Random(i))
+        part, scored = made.ids[len(context) :], made.mask[len(context) :]
+        assert made.ids[: len(context)] == context
+        assert not any(made.mask[: len(context)])
+        assert 0 < len(part) <= PIECE
+        start = next(s for s in range(len(whole)) if whole[s : s + len(part)] == part)
+        assert list(scored) == [start == 0 or t >= SEEN for t in range(len(part))]
+        kinds.add((start == 0, part[-1] == eos))
+    assert kinds == {(True, False), (False, False), (False, True)}
+    for example in islice(pieces(tokenizer, 0), 5):
+        assert any(example.mask)
+
+
+def test_an_untaught_model_is_used_where_it_lies(tmp_path: Path) -> None:
+    """No steps: the checkpoint folder itself, and nothing is written."""
+    (tmp_path / "config.json").write_text("{}")
+    assert taught(str(tmp_path), 0, tmp_path / "x") == tmp_path
+    assert not (tmp_path / "x").exists()
 
 
 def test_the_page_holds_every_claim_and_figure() -> None:

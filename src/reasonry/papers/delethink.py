@@ -25,6 +25,7 @@ from reasonry.lm.local import LocalLM
 from reasonry.papers.delethink_cost import price
 from reasonry.papers.delethink_findings import CLAIMS, Facts, Plan, Row, findings, measures
 from reasonry.papers.delethink_page import report
+from reasonry.papers.delethink_sft import taught
 from reasonry.probe.stats import wilson
 from reasonry.solve.calls import inner_seed
 from reasonry.solve.delethink import Delethink, tail
@@ -195,7 +196,7 @@ async def facts(lm: LM, plan: Plan, seeds: Sequence[int]) -> Facts:
 
 async def measure(path: Path, seeds: tuple[int, ...], plan: Plan) -> Evidence:
     """Runs all stages, prices thinking, judges, and writes `report.html`. Raises AssertionError for a plan whose model is an endpoint."""
-    lm = load_lm(plan.model)
+    lm = load_lm(str(taught(plan.model, plan.teaching, path / "taught")))
     assert isinstance(lm, LocalLM)
     async with lm:
         made = stages(plan, await change_tokens(lm))
@@ -205,7 +206,7 @@ async def measure(path: Path, seeds: tuple[int, ...], plan: Plan) -> Evidence:
         known, priced = await facts(lm, plan, seeds), await price(lm, plan.C, plan.m, plan.lengths)
     evidence = Evidence(
         paper="delethink",
-        scale=f"the shipped model {plan.model}, registers mod 10",
+        scale=f"the shipped model {plan.model} after {plan.teaching} steps on pieces of register workings, mod 10",
         command=f"reasonry run delethink --seeds {','.join(map(str, seeds))}",
         commit=commit(),
         date=datetime.now(UTC).date().isoformat(),
@@ -233,8 +234,8 @@ PAPER = Paper(
     summary="Thinks in chunks of fixed size and carries only a short piece of text across each boundary: the context stays bounded however "
     "long the thought is, memory is constant and compute linear.",
     differs=(
-        "Tracing only: the model is not trained in the chunked environment here. It was taught with documents of at most about 200 tokens; "
-        "those of long programs are the tails of their workings, so counting on from any loop is known and long contexts are not.",
+        "Tracing only: no reinforcement learning in the chunked environment here. A short supervised training on pieces of register "
+        "workings (at most 160 tokens, cut anywhere) stands for a reasoner's training: counting on is known, long contexts are not.",
         "The carry-over is the tail alone (no head): a register working opens with its state, not with a plan worth keeping.",
         "The task is register tracking with C = 64 and m = 32 tokens, not mathematics with C = 8192 and m = 4096.",
         "Arms share the style of the working (restating the state, or writing changes only), chosen by seed before the attempt.",

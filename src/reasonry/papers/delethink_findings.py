@@ -18,6 +18,8 @@ class Plan:
     """How large the experiment is. The stored evidence uses the defaults."""
 
     model: str = "pocket"
+    teaching: int = 90
+    """Steps of 4096 tokens on pieces of register workings before anything is measured; 0 leaves the model as it is."""
     C: int = 64
     m: int = 32
     loops: tuple[int, ...] = (4, 8, 16, 32, 64)
@@ -26,7 +28,7 @@ class Plan:
     """Of the workings that write changes only."""
     trained: int = 8
     """Loops of the longest whole working in the training text with two operations a loop: length 1×."""
-    problems: int = 16
+    problems: int = 12
     """Per point and seed."""
     ledger: tuple[int, ...] = (2, 3, 4, 6, 8)
     """Registers."""
