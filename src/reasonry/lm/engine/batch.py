@@ -138,17 +138,24 @@ def build(rows: Seq[tuple[Row, int]], pool: Pool, lanes: Lanes | None, device: t
         groups.append(_group(members, at, device))
         order += members
         at += groups[-1].tokens
-    flat = np.zeros((3, max(at, LEAST)), dtype=np.int64)
-    ends, at = [0] * len(rows), 0
+    ids: list[int] = []
+    positions: list[int] = []
+    slots: list[int] = []
+    ends = [0] * len(rows)
     for row, n in order:
-        a, b = row.computed, row.computed + n
-        flat[0, at : at + n] = row.ids[a:b]
-        flat[1, at : at + n] = row.positions[a:b]
-        flat[2, at : at + n] = row.slots[a:b]
-        at += n
-        ends[index[id(row)]] = at - 1
-    ids, positions, slots = torch.from_numpy(flat).to(device)
-    return Batch(ids[None], positions[None], slots, tuple(groups), pool), ends
+        a = row.computed
+        if n == 1:
+            ids.append(row.ids[a])
+            positions.append(row.positions[a])
+            slots.append(int(row.slots[a]))
+        else:
+            ids += row.ids[a : a + n]
+            positions += row.positions[a : a + n]
+            slots += row.slots[a : a + n].tolist()
+        ends[index[id(row)]] = len(ids) - 1
+    padding = [0] * max(LEAST - at, 0)
+    flat = torch.tensor([ids + padding, positions + padding, slots + padding], dtype=torch.int64, device=device)
+    return Batch(flat[0:1], flat[1:2], flat[2], tuple(groups), pool), ends
 
 
 def _class(keys: int, new: int) -> tuple[int, int]:

@@ -236,8 +236,7 @@ class Engine:
         if finished and job.steered:
             row.hidden = hidden.clone()
         if finished and job.sampling is not None:
-            row.add_ids(job.sampled[-1:])
-            row.fresh = 1
+            row.add_sampled(job.sampled[-1])
             job.stop = self._ends(job, job.sampling)
         elif finished:
             job.stop = Stop.LENGTH

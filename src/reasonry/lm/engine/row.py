@@ -87,6 +87,13 @@ class Row:
         self._slots[self._held : held] = slots
         self._held = held
 
+    def add_slot(self, slot: int) -> None:
+        """Lists one more slot."""
+        if self._held == len(self._slots):
+            self._slots = np.concatenate((self._slots, np.empty_like(self._slots)))
+        self._slots[self._held] = slot
+        self._held += 1
+
     def drop_slots(self, keep: int) -> Slots:
         """Forgets all slots but the first `keep` and gives them to the caller, who releases them."""
         dropped = self.slots[keep:].copy()
@@ -94,6 +101,12 @@ class Row:
         self.computed = min(self.computed, keep)
         self.filled = min(self.filled, keep)
         return dropped
+
+    def add_sampled(self, id: int) -> None:
+        """Appends a token sampled after the last."""
+        self.ids.append(id)
+        self.positions.append(1 + (max(self.positions) if self.joined or self.moved else self.positions[-1]))
+        self.fresh = 1
 
     def add_ids(self, ids: list[int], positions: list[int] | None = None) -> None:
         """Appends tokens, by default at the positions after the largest so far."""

@@ -64,13 +64,18 @@ class Scheduler:
         left, steps, i = CHUNK, [], 0
         while i < len(self.active):
             job = self.active[i]
-            n = job.row.pending if job.row.pending < 2 else min(job.row.pending, left)
-            if not self._make_room(job, n):
+            row = job.row
+            pending = len(row.ids) - row.computed
+            n = pending if pending < 2 else min(pending, left)
+            if self.pool.free < n and not self._make_room(job, n):
                 continue  # it left `active`
             i += 1
-            if n or not job.row.pending:
-                left -= n if n > 1 else 0
-                job.row.add_slots(self.pool.take(n))
+            if n == 1:
+                row.add_slot(self.pool.take_one())
+            elif n:
+                left -= n
+                row.add_slots(self.pool.take(n))
+            if n or not pending:
                 steps.append((job, n))
         return steps
 
