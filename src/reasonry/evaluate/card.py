@@ -45,7 +45,7 @@ def _with_tools(lm: LM, sampling: Sampling) -> Solver:
 
 ROWS = (
     *(Row(f"arithmetic, {h} step{'s' * (h > 1)}", f"arithmetic?steps={h}", h <= 3) for h in (1, 2, 3, 4)),
-    *(Row(f"registers, 2 ops × {n} loops", f"registers?ops=2&loops={n}", n <= 4) for n in (1, 2, 4, 8, 16)),
+    *(Row(f"registers, 2 ops × {n} loops", f"registers?ops=2&loops={n}", n <= 8) for n in (1, 2, 4, 8, 16)),
     *(Row(f"registers, {r} registers × 2 loops", f"registers?registers={r}&ops=2&loops=2", True) for r in (4, 8)),
     Row("recall through filler", "recall", True),
     Row("word problems", "word", True),
