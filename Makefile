@@ -14,7 +14,7 @@ help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
 demo: .venv/.core
-	$(BIN)/reasonry compare --model pocket --task 'arithmetic?steps=3' --budget 48,96,192,384
+	$(BIN)/reasonry compare --model pocket-1m --task 'arithmetic?steps=3' --problems 150 --budget 96,192,384
 
 test: .venv/.test
 	$(BIN)/ruff check
