@@ -36,7 +36,7 @@ PRICED = [
 
 def rows(accuracy: dict[tuple[str, str], float], n: int = 40) -> list[Row]:
     """Attempts with the wanted accuracy per (stage, arm), at every point, in both styles."""
-    points = {"tracing": PLAN.loops, "ledger": PLAN.ledger, "control": (PLAN.control,)}
+    points = {"tracing": PLAN.loops, "ledger": PLAN.ledger, "control": (PLAN.control,), "state": (*PLAN.small_m, *PLAN.large_m)}
     return [
         Row(stage, style, x, arm, f"0/{i}", float(i < share * n), 1.0, 1.0, 0.0)
         for (stage, arm), share in accuracy.items()
@@ -82,6 +82,15 @@ def test_the_state_limit_needs_a_drop_where_the_ledger_does_not_fit() -> None:
     assert verdicts(fits + drops)["state-limit"] is Result.HOLDS
     assert verdicts(fits + same)["state-limit"] is Result.FAILS
     assert verdicts(fits)["state-limit"] is Result.UNCLEAR
+
+
+def test_the_size_of_the_carry_over_needs_a_drop_where_it_is_small() -> None:
+    level = {("state", "LongCoT"): 1.0, ("state", "Delethink"): 0.9}
+    large = [r for r in rows(level) if r.x in PLAN.large_m]
+    drops = [r for r in rows({**level, ("state", "Delethink"): 0.2}) if r.x in PLAN.small_m]
+    same = [r for r in rows(level) if r.x in PLAN.small_m]
+    assert verdicts(large + drops)["state-size"] is Result.HOLDS
+    assert verdicts(large + same)["state-size"] is Result.FAILS
 
 
 @pytest.mark.parametrize(
@@ -190,7 +199,7 @@ async def test_the_ledger_agrees_with_the_closed_form_on_both_shapes() -> None:
     model = Decoder(DecoderConfig(259, 16, 1, 2, 1, 8, 16, 1024))
     model.reset_parameters(torch.Generator().manual_seed(0))
     async with LocalLM(model, tokenizer, "tiny", max_rows=4, kv_tokens=4096) as lm:
-        priced = await price(lm, 64, 32, (64, 128, 320))
+        priced = await price(lm, "tiny", 64, 32, (64, 128, 320))
     assert all(p.exact for p in priced)
     assert verdicts(GOOD, priced)["linear-cost"] is Result.HOLDS
     heavy = [p for p in priced if p.shape == "mostly attention"]

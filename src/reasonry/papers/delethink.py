@@ -161,19 +161,24 @@ async def change_tokens(lm: LM) -> int:
     return len(await lm.encode(f" {change}"))
 
 
+def carrying(plan: Plan, m: int) -> dict[str, Shape]:
+    """LongCoT, and Delethink with another m and as many new tokens in a chunk."""
+    return {"LongCoT": None, "Delethink": (m + plan.C - plan.m, m)}
+
+
 def stages(plan: Plan, change: int) -> list[Stage]:
-    """Experiment 1: tracing in both styles, the ledger, and the controls.
+    """Experiment 1: tracing in both styles, the ledger, the size of the carry-over, and the controls.
 
     The ledger's m holds `plan.ledger_fits` changes of `change` tokens each, and a header's bracket.
     """
     arms: dict[str, Shape] = {"LongCoT": None, "Delethink": (plan.C, plan.m)}
-    m = plan.ledger_fits * change + 4
-    small: dict[str, Shape] = {"LongCoT": None, "Delethink": (m + plan.C - plan.m, m)}
+    small = carrying(plan, plan.ledger_fits * change + 4)
     controls: dict[str, Shape] = {"m=C/2": (plan.C, plan.C // 2), "m=0": (plan.C, 0), "m=C-1": (plan.C, plan.C - 1)}
     return [
         *(Stage("tracing", "restate", n, 2, n, plan.problems, arms) for n in plan.loops),
         *(Stage("tracing", "delta", n, 2, n, plan.problems, arms) for n in plan.delta_loops),
         *(Stage("ledger", "restate", r, r, max(2, plan.ledger_steps // r), plan.problems, small) for r in plan.ledger),
+        *(Stage("state", "restate", m, 2, plan.trained, plan.problems, carrying(plan, m)) for m in (*plan.small_m, 16, *plan.large_m)),
         Stage("control", "restate", plan.control, 2, plan.control, plan.control_problems, controls),
     ]
 
@@ -203,7 +208,7 @@ async def measure(path: Path, seeds: tuple[int, ...], plan: Plan) -> Evidence:
         meter = Meter(sum(s.problems * len(s.arms) for s in made) * len(seeds))
         parts = await asyncio.gather(*(stage.run(path, lm, seed, meter) for stage in made for seed in seeds))
         rows = [row for part in parts for row in part]
-        known, priced = await facts(lm, plan, seeds), await price(lm, plan.C, plan.m, plan.lengths)
+        known, priced = await facts(lm, plan, seeds), await price(lm, plan.model, plan.C, plan.m, plan.lengths)
     evidence = Evidence(
         paper="delethink",
         scale=f"the shipped model {plan.model} after {plan.teaching} steps on pieces of register workings, mod 10",
@@ -240,7 +245,7 @@ PAPER = Paper(
         "The task is register tracking with C = 64 and m = 32 tokens, not mathematics with C = 8192 and m = 4096.",
         "Arms share the style of the working (restating the state, or writing changes only), chosen by seed before the attempt.",
     ),
-    fails_when="The live state does not fit into m tokens: ledgers of six and more registers, where m holds the latest values of four. "
+    fails_when="The live state does not fit into m tokens: two registers with m of 8 and less, ledgers of many registers. "
     "Also below the crossover, where re-reading the carried tokens costs more than a long context saves.",
     claims=CLAIMS,
     run=run,

@@ -68,15 +68,15 @@ def mostly_attention(vocab: int) -> DecoderConfig:
     )
 
 
-async def price(lm: LocalLM, C: int, m: int, lengths: Sequence[int]) -> list[Priced]:
-    """Measures every length on both shapes; the end of turn is ignored, so that a thought has the length asked for."""
+async def price(lm: LocalLM, name: str, C: int, m: int, lengths: Sequence[int]) -> list[Priced]:
+    """Measures every length on both shapes, that of `lm` under `name`; the end of turn is ignored, so that lengths are as asked."""
     narrow = Decoder(mostly_attention(lm.decoder.config.vocab_size))
     narrow.reset_parameters(torch.Generator().manual_seed(0))
     async with LocalLM(narrow.eval(), lm.tokenizer, "mostly attention", max_rows=8, kv_tokens=16_384) as other:
-        return [await _point(model, C, m, S) for model in (lm, other) for S in lengths]
+        return [await _point(*shape, C, m, S) for shape in ((lm, name), (other, other.name)) for S in lengths]
 
 
-async def _point(lm: LocalLM, C: int, m: int, S: int) -> Priced:
+async def _point(lm: LocalLM, name: str, C: int, m: int, S: int) -> Priced:
     problem = Problem("cost", "a=3 b=7. loop 64: a+=4 b+=a. give a b")
     sampling, cold = Sampling(max_tokens=S, ignore_eos=True), Cold(lm)
     I = 1 + ceil(max(S - C, 0) / (C - m))
@@ -86,7 +86,7 @@ async def _point(lm: LocalLM, C: int, m: int, S: int) -> Priced:
     exact = _equal(lm, long, longcot_cost(config, S, q)) and _equal(lm, ours, thinking_cost(config, S, C, m, q))
     kv = kv_bytes(lm)
     where = crossover(config, C, m, q)
-    return Priced(lm.name, S, long.flops, ours.flops, long.peak_kv_bytes / kv, ours.peak_kv_bytes / kv, exact, where)
+    return Priced(name, S, long.flops, ours.flops, long.peak_kv_bytes / kv, ours.peak_kv_bytes / kv, exact, where)
 
 
 def kv_bytes(lm: LocalLM) -> int:
