@@ -131,7 +131,9 @@ def test_one_of_many_comparisons_that_looks_good_alone_is_called_a_hint():
     assert pair.p < 0.05 < pair.p_holm
     assert judgement(pair) is Judgement.HINT
     assert headline(made).title == "No difference from base seen"
-    assert "does not survive" in headline(made).sentences[0]
+    assert "m0 gains 15.0 points" in headline(made).sentences[0]
+    assert "a hint only" in headline(made).sentences[0]
+    assert headline(made).sentences[-1].endswith("does not survive the correction for all 10 comparisons.")
 
 
 def test_what_was_not_seen_is_said_once_for_all_budgets_with_what_the_intervals_leave_open():
@@ -139,7 +141,7 @@ def test_what_was_not_seen_is_said_once_for_all_budgets_with_what_the_intervals_
     same = [o for b in budgets for s in ("a", "b") for o in passes(s, "1100" * 5, budget=b)]
     made = report(same, problems=20, budgets=budgets)
     [said] = headline(made).sentences
-    assert said == "At 64 and 128 sampled tokens: no difference seen for b; the intervals leave −16.1 to +16.1 points possible."
+    assert said == "At 64 and 128 sampled tokens: no difference seen for b (−16.1 to +16.1 remain possible)."
     assert made.pairs[0].difference.high == wilson(0, 20).high
 
 

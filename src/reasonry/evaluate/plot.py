@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from reasonry.evaluate.page import MUTED, PAPER, axes, series
 from reasonry.evaluate.report import Arm, Report
 
@@ -16,10 +19,12 @@ if TYPE_CHECKING:
 MARKERS = "os^DvPX*"
 """Shapes beside colours, for those who tell colours apart badly."""
 
-_LETTER = 7.3
-"""Width of a letter in a label, in pixels."""
-_LEADING = 19
-"""Least distance of two labels that stand above one another, in pixels."""
+_LETTER, _HEIGHT = 8.2, 17.0
+"""Width and height of a letter in a label, in pixels."""
+_GAP = 11.0
+"""Distance of a label from its point, in pixels."""
+_PLACES = ((1, 0), (1, 12), (1, -12), (0, 18), (0, -18), (-1, 0), (-1, 14), (-1, -14), (1, 24), (1, -24), (0, 34), (0, -34))
+"""Where a label may stand, best first: right of its point, above or below it, or left of it; and how many pixels up."""
 
 
 def accuracy_cost(report: Report, width: int = 920, height: int = 430, labelled: bool = True) -> Figure:
@@ -85,33 +90,47 @@ def _scale_y(ax: Axes, arms: Sequence[Arm]) -> None:
 
 
 def _label(ax: Axes, lines: Sequence[Sequence[Arm]]) -> None:
-    """Names at the ends of the lines, moved apart where they would meet; a thin stroke joins a moved name to its point."""
-    ends = []
+    """Each name beside its line's end, on whichever side covers least of what is drawn there."""
+    drawn = np.concatenate([_drawn(ax, arms) for arms in lines if arms])
+    frame = ax.get_window_extent()
+    placed: list[tuple[float, float, float, float]] = []
     for index, arms in enumerate(lines):
-        if arms:
-            last = max(arms, key=lambda arm: arm.mean_cost["tokens"])
-            assert last.accuracy is not None
-            x, y = ax.transData.transform((last.mean_cost["tokens"], 100 * last.accuracy.mean))
-            ends.append([y, x, y, index, last.solver])
-    ends.sort()
-    for _ in range(40):  # relax: neighbours that overlap sideways push each other apart by half of what is missing
-        for lower, upper in pairwise(ends):
-            missing = _LEADING - (upper[0] - lower[0])
-            if missing > 0 and abs(upper[1] - lower[1]) < _LETTER * max(len(upper[4]), len(lower[4])) + 20:
-                lower[0] -= missing / 2
-                upper[0] += missing / 2
-    for y, x, point, index, name in ends:
-        moved = abs(y - point) > 3
-        place_x, place_y = ax.transData.inverted().transform((x, point))
-        ax.annotate(
-            name,
-            (place_x, place_y),
-            xytext=(22 if moved else 12, y - point),
-            textcoords="offset pixels",
-            va="center",
-            color=series(index),
-            fontweight="bold",
-            fontsize=13,
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": series(index), "linewidth": 0.8, "shrinkA": 2, "shrinkB": 6} if moved else None,
-        ).set_in_layout(False)
+        if not arms:
+            continue
+        last = max(arms, key=lambda arm: arm.mean_cost["tokens"])
+        assert last.accuracy is not None
+        x, y = ax.transData.transform((last.mean_cost["tokens"], 100 * last.accuracy.mean))
+        width = _LETTER * len(last.solver)
+
+        def box(place: tuple[float, float], x: float = x, y: float = y, width: float = width) -> tuple[float, float, float, float]:
+            side, rise = place
+            left = x + (_GAP if side > 0 else -_GAP - width if side < 0 else -width / 2)
+            return left, y + rise - _HEIGHT / 2, left + width, y + rise + _HEIGHT / 2
+
+        def cost(place: tuple[float, float]) -> float:
+            left, bottom, right, top = box(place)
+            outside = left < frame.x0 or right > frame.x1 or bottom < frame.y0 or top > frame.y1
+            touched = sum(left < r and le < right and bottom < t and b < top for le, b, r, t in placed)
+            inside = (drawn[:, 0] > left) & (drawn[:, 0] < right) & (drawn[:, 1] > bottom) & (drawn[:, 1] < top)
+            return 1000.0 * (outside + touched) + float(inside.sum()) + 2.0 * _PLACES.index(place)
+
+        best = min(_PLACES, key=cost)
+        placed.append(box(best))
+        left, bottom, _, _ = placed[-1]
+        offset = (left - x, bottom + _HEIGHT / 2 - y)
+        end = (last.mean_cost["tokens"], 100 * last.accuracy.mean)
+        text = ax.annotate(last.solver, end, xytext=offset, textcoords="offset pixels", va="center", color=series(index), fontsize=13)
+        text.set_fontweight("bold")
+        text.set_in_layout(False)
+
+
+def _drawn(ax: Axes, arms: Sequence[Arm]) -> NDArray[np.float64]:
+    """Points, in pixels, along the line and the intervals of one solver."""
+    points: list[tuple[float, float]] = []
+    for arm in arms:
+        assert arm.accuracy is not None
+        points += [(arm.mean_cost["tokens"], 100 * share) for share in np.linspace(arm.accuracy.low, arm.accuracy.high, 30)]
+    corners = ax.transData.transform([(arm.mean_cost["tokens"], 100 * arm.accuracy.mean) for arm in arms if arm.accuracy])
+    along = [np.linspace(a, b, 60) for a, b in pairwise(corners)]
+    markers = np.repeat(corners, 20, axis=0)  # covering a marker is worse than covering a line
+    return np.concatenate([ax.transData.transform(points), markers, *along])

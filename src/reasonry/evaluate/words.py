@@ -102,6 +102,8 @@ def _about_budgets(report: Report) -> tuple[str, ...]:
             quiet += unseen
     if quiet:
         said.append(f"At {budgets_words([b for b in report.budgets if any(p.budget == b for p in quiet)])}: {_unseen(quiet)}.")
+    if any(judgement(p) is Judgement.HINT for p in report.pairs):
+        said.append(f"A hint is a difference whose test does not survive the correction for all {len(report.pairs)} comparisons.")
     return tuple(said)
 
 
@@ -109,16 +111,18 @@ def _unseen(pairs: Sequence[Pair]) -> str:
     """No difference for these, and how large a one the intervals leave possible."""
     low, high = min(p.difference.low for p in pairs), max(p.difference.high for p in pairs)
     names = _listed(list(dict.fromkeys(p.solver for p in pairs)))
-    return f"no difference seen for {names}; the intervals leave {signed(low)} to {signed(high)} points possible"
+    return f"no difference seen for {names} ({signed(low)} to {signed(high)} remain possible)"
 
 
 def _about_pair(report: Report, pair: Pair) -> str:
     interval = f"95 % interval {signed(pair.difference.low)} to {signed(pair.difference.high)}"
     change = f"{pair.solver} {'gains' if pair.difference.mean > 0 else 'loses'} {points(abs(pair.difference.mean))} ({interval})"
+    if judgement(pair) is Judgement.HINT:
+        return f"{change}, a hint only"
     mine, base = (report.arm(s, pair.budget).mean_cost["tokens"] for s in (pair.solver, pair.baseline))
-    price = f" for {mine / base:.1f} times the tokens" if base and not 0.95 < mine / base < 1.05 else " for the same tokens" if base else ""
-    doubt = ", which does not survive the correction for several comparisons" if judgement(pair) is Judgement.HINT else ""
-    return change + price + doubt
+    if not base:
+        return change
+    return change + (" for the same tokens" if 0.95 < mine / base < 1.05 else f" for {mine / base:.1f} times the tokens")
 
 
 def budget_words(budget: str) -> str:
