@@ -161,7 +161,7 @@ def findings(plan: Plan, rows: Sequence[Row], priced: Sequence[Priced], facts: F
     return (
         Finding("one-chunk", _all(facts.one_chunk_equal == 1.0), f"equal on {facts.one_chunk_equal:.0%} of the problems compared"),
         Finding("parity", _not_worse(parity, 0.1), f"Delethink less LongCoT at up to 1×: {say(parity)}"),
-        Finding("longer", _above(longer), f"Delethink less LongCoT beyond 2×: {say(longer)}"),
+        Finding("longer", _above(longer), f"Delethink less LongCoT beyond 2×: {say(longer)}; by length {by_length(plan, rows)}"),
         Finding("carry", _above(carry), f"m = C/2 less m = 0: {say(carry)}"),
         Finding(
             "state-limit", _lower(bursts, fits), f"Delethink less LongCoT where the ledger fits: {say(fits)}; where not: {say(bursts)}"
@@ -207,6 +207,16 @@ def _lower(a: Estimate | None, b: Estimate | None) -> Result:
     if a is None or b is None or (a.mean < b.mean and a.high >= b.low):
         return Result.UNCLEAR
     return _all(a.high < b.low)
+
+
+def by_length(plan: Plan, rows: Sequence[Row]) -> str:
+    """Accuracy of both arms at each multiple of the trained length, so that a verdict does not hide how far both fall."""
+    parts = []
+    for x in plan.loops:
+        ours, theirs = (mean(scores(rows, "tracing", "restate", arm, (x,))) for arm in ("Delethink", "LongCoT"))
+        if ours and theirs:
+            parts.append(f"{x / plan.trained:g}×: {ours.mean:.2f} against {theirs.mean:.2f}")
+    return ", ".join(parts)
 
 
 def say(e: Estimate | None) -> str:
