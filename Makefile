@@ -4,7 +4,7 @@
 # They need Python 3.11 or newer with venv, and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs tables readme bench clean
+.PHONY: help demo test docs tables readme bench picture clean
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -35,6 +35,10 @@ tables: .venv/.core
 
 readme: .venv/.core
 	$(BIN)/python tools/readme.py
+
+picture:  # of the newest report; needs chromium
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1000,1080 --screenshot=docs/report.png \
+		"file://$$(ls -td $(CURDIR)/runs/compare-*/report.html | head -n 1)"
 
 bench: .venv/.test
 	$(BIN)/python tools/bench.py
