@@ -20,13 +20,12 @@ import torch
 from reasonry.core import Completion, Cost, Ids, Message, Prompt, Sampling, Stop, UserError
 from reasonry.lm.decoder import Decoder, Program
 from reasonry.lm.engine.engine import Engine
+from reasonry.lm.engine.forward import SMALL
 from reasonry.lm.engine.row import Job, Row
 from reasonry.lm.engine.sequence import Sequence
 from reasonry.lm.engine.text import Text
 from reasonry.lm.tokenizer import Detokenizer, Tokenizer
 
-SMALL = 50_000_000
-"""Parameters below which one thread computes faster than several; see `choose_threads`."""
 STALL = 30.0
 """Seconds a request waits for open sequences to be closed, while nothing else runs, before it is refused."""
 

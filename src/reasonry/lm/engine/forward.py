@@ -23,7 +23,7 @@ from reasonry.nn.attention import Site
 from reasonry.nn.norm import RMSNorm
 
 SMALL = 50_000_000
-"""Most parameters for which the copy is worth its memory."""
+"""Parameters below which a decoder is bound by operations: one thread serves it best, and a copy of its weights is worth the memory."""
 
 
 def plain(decoder: Decoder, batch: Batch, program: Program | None) -> Tensor:
