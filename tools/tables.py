@@ -25,7 +25,6 @@ from reasonry.papers import PAPERS
 
 ROOMS = sorted(p.parent.name for p in (ROOT / "src" / "reasonry").glob("*/__init__.py"))
 MODELS = ROOT / "src" / "reasonry" / "lm" / "pocket"
-WORDS = {Result.HOLDS: "holds", Result.FAILS: "fails", Result.UNCLEAR: "unclear"}
 
 
 def evidence(slug: str) -> Evidence | None:
@@ -45,7 +44,7 @@ def papers_table() -> str:
         fared = "not measured yet"
         if found:
             results = [f.result for f in found.findings]
-            fared = ", ".join(f"{results.count(r)} {WORDS[r]}" for r in Result if r in results)
+            fared = ", ".join(f"{r.value}: {results.count(r)}" for r in Result if r in results)
         rows.append(
             [
                 f"[{paper.title}](docs/papers/{slug}.md) ([{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))",
@@ -146,7 +145,7 @@ def paper_page(slug: str, paper: Paper) -> str:
     ]
     for claim in paper.claims:
         finding = verdicts.get(claim.id)
-        verdict = f"**{WORDS[finding.result]}**. {finding.measured}" if finding else "not measured yet"
+        verdict = f"**{finding.result.value}**. {finding.measured}" if finding else "not measured yet"
         parts.append(
             f"### {claim.id}\n\n- The paper says: {claim.says}\n- Kind: {claim.kind.value}\n"
             f"- It fails here if: {claim.falsified_if}\n- Here: {verdict}\n"
