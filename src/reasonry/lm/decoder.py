@@ -180,7 +180,7 @@ class Decoder(nn.Module):
         """Fresh weights: embeddings normal with deviation 0.02, matrices with 1/√(inputs), those into the residual stream narrower by
         √(2L), norms one, biases zero.
 
-        Not the 0.02 of large models: at these widths that is several times too small, and costs a pocket model half its training.
+        Not the 0.02 of large models, which is about right for a width in the thousands and too small for one in the hundreds.
         """
         for name, p in self.named_parameters():
             if name.endswith("norm.weight"):

@@ -3,8 +3,8 @@
 For each matrix W [n, m] with gradient G: M ← μM + G, U = orthogonal(G + μM), W ← W − η (0.2 √max(n, m) U + λ W). The factor gives
 the update the root-mean-square size of AdamW's, so that one learning rate serves both (Liu et al., arXiv 2502.16982, eq. 4).
 
-Differs from `torch.optim.Muon`: the orthogonalisation runs in the gradient's own dtype. torch's runs in bfloat16, which processors without
-bfloat16 arithmetic emulate: 6 s a step where this takes 0.3 s, for the larger pocket model on such a processor.
+Differs from `torch.optim.Muon`: the orthogonalisation runs in the gradient's own dtype. torch's runs in bfloat16, which a processor
+without bfloat16 arithmetic emulates so slowly that the update outlasts the step it belongs to.
 """
 
 from __future__ import annotations
