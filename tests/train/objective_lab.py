@@ -9,7 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reasonry.train.advantage import GroupStd, Outcome, group_mean
+from reasonry.train.aggregate import Aggregate, trajectory_mean
 from reasonry.train.objective import Objective, Scored, loss, score
+from reasonry.train.ratio import Clip, Ratio, per_token, recomputed
+from reasonry.train.surrogate import PPO
 from reasonry.train.tokens import Tokens
 
 END = 0
@@ -132,3 +136,27 @@ def gradient(objective: Objective, tokens: Tokens, now: Tensor, entropy: Tensor 
     entropy = torch.ones_like(now.detach()) if entropy is None else entropy
     value, _ = loss(objective, score(objective, tokens), now, entropy)
     return value.detach(), torch.autograd.grad(value, now)[0]
+
+
+EPS = Clip(0.8, 1.2)
+GROUP = Outcome(group_mean, GroupStd())
+TOKEN = Ratio(per_token, recomputed)
+
+
+def ppo(aggregate: Aggregate = trajectory_mean, **more: Any) -> Objective:
+    return Objective(**{"advantage": GROUP, "ratio": TOKEN, "surrogate": PPO(EPS), "aggregate": aggregate, **more})
+
+
+def same_length(seed: int) -> tuple[Tokens, torch.Tensor]:
+    """Every answer one segment of five tokens."""
+    tokens, _ = ragged(seed, longest=1, segments=1)
+    M, g = tokens.prompt.numel(), torch.Generator().manual_seed(seed)
+    old = -torch.rand(5 * M, generator=g).double() - 0.1
+    five = Tokens(
+        segment=torch.repeat_interleave(torch.arange(M), 5),
+        trajectory=torch.arange(M),
+        prompt=tokens.prompt,
+        reward=tokens.reward,
+        logp_old=old,
+    )
+    return five, (old + 0.3 * (torch.rand(5 * M, generator=g).double() - 0.5)).requires_grad_()

@@ -10,12 +10,10 @@ import torch
 from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
-from objective_lab import gradient, ragged
+from objective_lab import gradient, ppo, ragged, same_length
 
 from reasonry.core import Cost, Segment, Stop, Trajectory, UserError
-from reasonry.train.advantage import GroupStd, Outcome, group_mean
 from reasonry.train.aggregate import (
-    Aggregate,
     ByInformative,
     Constant,
     WherePaid,
@@ -27,34 +25,9 @@ from reasonry.train.aggregate import (
     turn_mean,
 )
 from reasonry.train.catalogue import CATALOGUE, find
-from reasonry.train.objective import Objective, batch_health, loss, merge, score
-from reasonry.train.ratio import Clip, Ratio, per_token, recomputed
-from reasonry.train.surrogate import PPO, Reinforce
+from reasonry.train.objective import batch_health, loss, merge, score
+from reasonry.train.surrogate import Reinforce
 from reasonry.train.tokens import Tokens, flatten
-
-EPS = Clip(0.8, 1.2)
-GROUP = Outcome(group_mean, GroupStd())
-TOKEN = Ratio(per_token, recomputed)
-
-
-def ppo(aggregate: Aggregate = trajectory_mean, **more: Any) -> Objective:
-    return Objective(**{"advantage": GROUP, "ratio": TOKEN, "surrogate": PPO(EPS), "aggregate": aggregate, **more})
-
-
-def same_length(seed: int) -> tuple[Tokens, torch.Tensor]:
-    """Every answer one segment of five tokens."""
-    tokens, _ = ragged(seed, longest=1, segments=1)
-    M, g = tokens.prompt.numel(), torch.Generator().manual_seed(seed)
-    old = -torch.rand(5 * M, generator=g).double() - 0.1
-    five = Tokens(
-        segment=torch.repeat_interleave(torch.arange(M), 5),
-        trajectory=torch.arange(M),
-        prompt=tokens.prompt,
-        reward=tokens.reward,
-        logp_old=old,
-    )
-    return five, (old + 0.3 * (torch.rand(5 * M, generator=g).double() - 0.5)).requires_grad_()
-
 
 # Aggregation ----------------------------------------------------------------------------------------------------------------------------
 

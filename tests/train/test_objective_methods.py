@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
-from objective_lab import gradient, ragged
+from objective_lab import EPS, gradient, ppo, ragged
 
-from reasonry.train.advantage import GroupStd, Outcome, PlanningBoost, group_mean, no_baseline, over_segments, sign, unscaled
+from reasonry.train.advantage import Outcome, PlanningBoost, group_mean, no_baseline, over_segments, sign, unscaled
 from reasonry.train.aggregate import (
-    Aggregate,
     BySign,
     Constant,
     segment_mean,
@@ -26,33 +24,8 @@ from reasonry.train.aggregate import (
 from reasonry.train.catalogue import find
 from reasonry.train.kl import InLoss, k3
 from reasonry.train.objective import Objective, loss, score
-from reasonry.train.ratio import Clip, Ratio, per_token, recomputed
 from reasonry.train.surrogate import CISPO, PPO, Reinforce
 from reasonry.train.tokens import Tokens, informative
-
-EPS = Clip(0.8, 1.2)
-GROUP = Outcome(group_mean, GroupStd())
-TOKEN = Ratio(per_token, recomputed)
-
-
-def ppo(aggregate: Aggregate = trajectory_mean, **more: Any) -> Objective:
-    return Objective(**{"advantage": GROUP, "ratio": TOKEN, "surrogate": PPO(EPS), "aggregate": aggregate, **more})
-
-
-def same_length(seed: int) -> tuple[Tokens, torch.Tensor]:
-    """Every answer one segment of five tokens."""
-    tokens, _ = ragged(seed, longest=1, segments=1)
-    M, g = tokens.prompt.numel(), torch.Generator().manual_seed(seed)
-    old = -torch.rand(5 * M, generator=g).double() - 0.1
-    five = Tokens(
-        segment=torch.repeat_interleave(torch.arange(M), 5),
-        trajectory=torch.arange(M),
-        prompt=tokens.prompt,
-        reward=tokens.reward,
-        logp_old=old,
-    )
-    return five, (old + 0.3 * (torch.rand(5 * M, generator=g).double() - 0.5)).requires_grad_()
-
 
 # Methods of the briefs ------------------------------------------------------------------------------------------------------------------
 
