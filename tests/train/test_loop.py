@@ -16,7 +16,7 @@ from train_toy import RECIPE, run_toy
 from reasonry.core import Budget, Problem, Trajectory, UserError, open_run
 from reasonry.solve import build_solver
 from reasonry.train.catalogue import find
-from reasonry.train.curriculum import every_group, only
+from reasonry.train.curriculum import every_group, only, ramp
 from reasonry.train.loop import frozen_copy, train
 from reasonry.train.recipe import Recipe, describe
 from reasonry.train.reward import Reward
@@ -71,11 +71,11 @@ def _always_paid(recipe: Recipe) -> Recipe:
 
 
 async def test_killed_anywhere_and_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
-    """Five random kills; two updates a batch, a random objective, two stages. Weights, log and history are those of an unkilled run."""
+    """Ten random kills; two updates a batch, a random objective, two stages, a companion, validation. Log and history are equal too."""
     run = open_run(tmp_path / "whole", describe(RECIPE), resume=True)
     whole = await run_toy(run, RECIPE)
     script = Path(__file__).parent / "train_toy.py"
-    done = subprocess.run([sys.executable, str(script), str(tmp_path / "killed"), "5", "3"], capture_output=True, text=True, timeout=250)
+    done = subprocess.run([sys.executable, str(script), str(tmp_path / "killed"), "10", "3"], capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     digest, left, latest = done.stdout.split()
     assert digest == whole
@@ -83,6 +83,40 @@ async def test_killed_anywhere_and_resumed_ends_with_the_same_weights(tmp_path: 
     assert int(latest) > 0, "no try began at a checkpoint"
     assert records(tmp_path / "killed") == records(tmp_path / "whole")
     assert (tmp_path / "killed" / "history.jsonl").read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes()
+
+
+async def test_the_best_checkpoint_of_a_stage_starts_the_next_and_the_last_ones_remains(tmp_path: Path) -> None:
+    """Weights are followed by their digest: where a stage begins and what is left at the end are what validation liked best."""
+    recipe = replace(RECIPE, steps=8, save_every=1, updates=1)
+    seen: list[bytes] = []
+    began: dict[int, bytes] = {}
+    scores = iter([0.1, 0.9, 0.2, 0.3, 0.4, 0.8, 0.8, 0.1])
+    run = open_run(tmp_path / "run", describe(recipe), resume=True)
+    async with toy_lm() as lm:
+        ten = TASK.problems()
+
+        def digest() -> bytes:
+            return b"".join(p.detach().numpy().tobytes() for p in lm.decoder.parameters())
+
+        class Noting(Reward):
+            def __call__(self, problem: Problem, group: Any) -> Any:
+                began.setdefault(len(seen), digest())
+                return super().__call__(problem, group)
+
+        async def validate() -> float:
+            seen.append(digest())
+            return next(scores)
+
+        curriculum = replace(ramp(2, 2, 1, steps_per_stage=4), group_filter=every_group)
+        solver = build_solver("single?max_tokens=2", lm, TASK)
+        noting = replace(recipe, reward=Noting((lambda problem, group: [{"score": float(i)} for i in range(len(group))],)))
+        await train(lm, solver, TASK, curriculum, {1: ten[:5], 2: ten[5:]}, noting, run, None, (), validate)
+        assert len(set(seen)) == 8
+        assert began[4] == seen[1]
+        assert began[5] == seen[4]
+        assert digest() == seen[5], "the earlier of two equal ones"
+    assert [r["validation"] for r in records(tmp_path / "run")] == [0.1, 0.9, 0.2, 0.3, 0.4, 0.8, 0.8, 0.1]
+    assert [p.name for p in (tmp_path / "run").glob("best-*")] == ["best-6.pt"]
 
 
 async def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from toy_lm import Digits, toy_lm
 
@@ -26,17 +28,45 @@ from reasonry.train.curriculum import every_group, ramp
 from reasonry.train.health import Progress, Record, silent
 from reasonry.train.loop import train
 from reasonry.train.recipe import Recipe, describe
+from reasonry.train.reward import Rewarded
+from reasonry.train.tokens import Tokens
+from reasonry.train.update import Batch
 
-RECIPE = Recipe(objective=find("clip-cov").objective, lr=3e-3, steps=8, prompts=3, group=4, updates=2, save_every=2, seed=7)
+RECIPE = Recipe(objective=find("clip-cov").objective, lr=3e-3, steps=20, prompts=3, group=4, updates=2, save_every=2, seed=7)
+
+
+class Memory:
+    """A companion with a state that reaches the policy: a running mean of rewards, given as every attempt's baseline."""
+
+    def __init__(self) -> None:
+        self.mean = 0.0
+
+    async def prepare(self, batch: Batch, rewarded: Sequence[Sequence[Rewarded]], step: int) -> Tokens:
+        return replace(batch.tokens, reward=batch.tokens.reward - self.mean * batch.tokens.prompt)
+
+    def learn(self, batch: Batch, step: int) -> Mapping[str, float]:
+        self.mean = 0.5 * self.mean + 0.5 * float(batch.tokens.reward.mean())
+        return {"memory": self.mean}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.mean = state["mean"]
 
 
 async def run_toy(run: Run, recipe: Recipe, spec: str = "self-consistency?k=2&max_tokens=3", progress: Progress = silent) -> str:
-    """Trains with two stages of digits; returns the hash of the weights."""
+    """Trains with two stages of digits, a companion and a validation that likes some weights better; returns the hash of the weights."""
     task = Digits()
     ten = task.problems()
-    curriculum = replace(ramp(2, 2, 1, steps_per_stage=4), group_filter=every_group)
+    curriculum = replace(ramp(2, 2, 1, steps_per_stage=10), group_filter=every_group)
     async with toy_lm() as lm:
-        await train(lm, build_solver(spec, lm, task), task, curriculum, {1: ten[:5], 2: ten[5:]}, recipe, run, progress=progress)
+
+        async def validate() -> float:
+            return float(lm.decoder.embed_tokens.weight.detach().double().sum().sin())
+
+        problems, solver = {1: ten[:5], 2: ten[5:]}, build_solver(spec, lm, task)
+        await train(lm, solver, task, curriculum, problems, recipe, run, None, [Memory()], validate, progress)
         weights = b"".join(p.detach().numpy().tobytes() for p in lm.decoder.parameters())
     return hashlib.sha256(weights).hexdigest()
 

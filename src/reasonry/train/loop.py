@@ -2,6 +2,8 @@
 
     lesson = course.ask(step)  ->  rollout(solver)  ->  reward(group)  ->  learn(batch)  ->  engine.flush()  ->  course.tell(step)
 
+With a `validate`, every checkpoint is validated; the best of a stage starts the next one, and the best of the last is what remains (h1).
+
 Invariant: a run killed at any instant and resumed ends with the weights of one that was not, bit for bit on a CPU with one thread. Every
 random number is a function of (seed, step, problem, attempt, token), so nothing random needs to be stored; weights, optimisers and position
 are in one checkpoint that is replaced whole; the curriculum's history and the step log are cut back to that position when a run resumes.
@@ -13,12 +15,11 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,6 +27,7 @@ from reasonry.core import Budget, Problem, Run, Segment, Solver, Task, UserError
 from reasonry.core.seeds import inner_seed
 from reasonry.lm.decoder import Decoder
 from reasonry.lm.local import LocalLM
+from reasonry.train.beside import Beside
 from reasonry.train.curriculum import Course, Curriculum, Lesson, informative
 from reasonry.train.health import Progress, of_attempts, silent
 from reasonry.train.history import Group, History
@@ -37,6 +39,8 @@ from reasonry.train.update import learn, make_batch
 STEPS = "steps"
 """The run's log, `steps.jsonl`: one record a step (`train.health`)."""
 HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
+Validate = Callable[[], Awaitable[float]]
+"""How good the policy is now, on problems it is not trained on; more is better."""
 
 
 @dataclass
@@ -44,6 +48,42 @@ class _Position:
     step: int = 0
     tokens: int = 0
     """Sampled so far."""
+    stage: int = 0
+    best: int | None = None
+    """The step of this stage's best checkpoint."""
+    score: float = 0.0
+    """That one's validation."""
+
+
+@dataclass(frozen=True)
+class _Learners:
+    """Everything with a state of its own."""
+
+    decoder: Decoder
+    optimizers: Sequence[torch.optim.Optimizer]
+    beside: Sequence[Beside]
+    device: torch.device
+
+    def save(self, path: Path, at: _Position) -> None:
+        """Replaces the file whole."""
+        part = path.with_name(path.name + ".part")
+        state = {
+            "decoder": self.decoder.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers],
+            "beside": [b.state_dict() for b in self.beside], "at": asdict(at),
+        }  # fmt: skip
+        with open(part, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+    def load(self, path: Path) -> _Position:
+        """Takes all states back; where the run stood then."""
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        self.decoder.load_state_dict(state["decoder"])
+        for learner, saved in zip((*self.optimizers, *self.beside), (*state["optimizers"], *state["beside"]), strict=True):
+            learner.load_state_dict(saved)
+        return _Position(**state["at"])
 
 
 async def train(
@@ -55,6 +95,8 @@ async def train(
     recipe: Recipe,
     run: Run,
     reference: Decoder | None = None,
+    beside: Sequence[Beside] = (),
+    validate: Validate | None = None,
     progress: Progress = silent,
 ) -> None:
     """Trains `lm.decoder`, which `solver` calls through `lm`, in place; goes on from the run's checkpoint where there is one.
@@ -65,8 +107,8 @@ async def train(
     if recipe.group == 1 and curriculum.group_filter is informative:
         raise UserError("train: group is 1, and the curriculum's group_filter `informative` drops every group of one; use `every_group`")
     decoder = lm.decoder
-    optimizers = recipe.optimizer(decoder, recipe.lr, recipe.weight_decay)
-    at = _resume(run, decoder, optimizers)
+    learners = _Learners(decoder, recipe.optimizer(decoder, recipe.lr, recipe.weight_decay), beside, decoder.embed_tokens.weight.device)
+    at = _resume(run, learners)
     lm.engine.flush()
     course = Course(curriculum, problems, History(run.path / HISTORY, at.step), recipe.seed)
 
@@ -75,11 +117,18 @@ async def train(
 
     while at.step < recipe.steps:
         lesson, lr, began = course.ask(at.step, recipe.prompts), recipe.lr * recipe.schedule(at.step), time.perf_counter()
+        if lesson.stage != at.stage:
+            _take_best(run, learners, lm, at)
+            at.stage, at.best = lesson.stage, None
         groups, rewarded = await _sample(solver, task, lesson, recipe, at.step)
         sampled = time.perf_counter()
         kept = [g for g in rewarded if len(g) >= min(2, recipe.group) and curriculum.group_filter([r.reward for r in g])]
         batch = make_batch(kept, recipe, own, inner_seed(recipe.seed, at.step))
-        told = await asyncio.to_thread(learn, decoder, optimizers, recipe, batch, lr, reference)
+        for b in beside if kept else ():
+            batch = replace(batch, tokens=await b.prepare(batch, kept, at.step))
+        told = await asyncio.to_thread(learn, decoder, learners.optimizers, recipe, batch, lr, reference)
+        for b in beside if kept else ():
+            told = {**told, **await asyncio.to_thread(b.learn, batch, at.step)}
         lm.engine.flush()
         learned = time.perf_counter()
         course.tell(at.step, _outcomes(lesson, groups))
@@ -89,11 +138,15 @@ async def train(
             "tokens": at.tokens + tokens, "tokens_per_second": tokens / (learned - began), "seconds_sampling": sampled - began,
             "seconds_learning": learned - sampled,
         }  # fmt: skip
-        run.append(STEPS, record)
         at.step, at.tokens = at.step + 1, at.tokens + tokens
-        if at.step % recipe.save_every == 0 or at.step == recipe.steps:
-            _save(run.path / CHECKPOINT, decoder, optimizers, at)
+        at_checkpoint = at.step % recipe.save_every == 0 or at.step == recipe.steps
+        if at_checkpoint and validate is not None:
+            record["validation"] = await validate()
+        run.append(STEPS, record)
+        if at_checkpoint:
+            _save(run, learners, at, record.get("validation"))
         progress(record)
+    _take_best(run, learners, lm, at)
 
 
 def frozen_copy(decoder: Decoder) -> Decoder:
@@ -126,26 +179,32 @@ def _outcomes(lesson: Lesson, groups: Sequence[Attempts]) -> list[Group]:
     return told
 
 
-def _save(path: Path, decoder: Decoder, optimizers: Sequence[torch.optim.Optimizer], at: _Position) -> None:
-    """Replaces the checkpoint whole."""
-    part = path.with_name(path.name + ".part")
-    state: dict[str, Any] = {"decoder": decoder.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
-    with open(part, "wb") as file:
-        torch.save({**state, "step": at.step, "tokens": at.tokens}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+def _save(run: Run, learners: _Learners, at: _Position, score: float | None) -> None:
+    """The checkpoint; and, where its validation is the stage's best so far, a copy that is kept until a better one is."""
+    if score is not None and (at.best is None or score > at.score):
+        at.best, at.score = at.step, score
+        learners.save(_best(run, at.step), at)
+    learners.save(run.path / CHECKPOINT, at)
+    for old in run.path.glob("best-*.pt"):
+        if at.best is None or old != _best(run, at.best):
+            old.unlink()
 
 
-def _resume(run: Run, decoder: Decoder, optimizers: Sequence[torch.optim.Optimizer]) -> _Position:
+def _best(run: Run, step: int) -> Path:
+    return run.path / f"best-{step}.pt"
+
+
+def _take_best(run: Run, learners: _Learners, lm: LocalLM, at: _Position) -> None:
+    """Goes back to the stage's best checkpoint where there is one."""
+    if at.best is not None:
+        learners.load(_best(run, at.best))
+        lm.engine.flush()
+
+
+def _resume(run: Run, learners: _Learners) -> _Position:
     """Where the run stands: its checkpoint is loaded and its step log cut back to it."""
-    at, path = _Position(), run.path / CHECKPOINT
-    if path.exists():
-        state = torch.load(path, weights_only=True, map_location=decoder.embed_tokens.weight.device)
-        decoder.load_state_dict(state["decoder"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        at = _Position(state["step"], state["tokens"])
+    path = run.path / CHECKPOINT
+    at = learners.load(path) if path.exists() else _Position()
     lines = [line.decode() for line in run.lines(STEPS)]
     kept = [line for line in lines if json.loads(line)["step"] < at.step]
     if len(kept) != len(lines):
