@@ -34,6 +34,8 @@ class Wording:
     line: str
     """With `{text}`, the problem."""
     closing: str
+    step: str = "{work}\n{name} = {value}"
+    """One step of a worked answer: the problem's own working and the value of its answer's name."""
 
 
 PLAIN = Wording(
@@ -96,13 +98,14 @@ class Chain:
         ends = [part.format(last=names[-1]) for part in (wording.opening, wording.closing)]
         return "\n".join(part for part in (ends[0], *lines, ends[1]) if part)
 
-    def working(self, names: Sequence[str] | None = None) -> str | None:
-        """A worked answer, step by step, each ending with `name = value`; `None` where an atom does not know its working."""
+    def working(self, wording: Wording = PLAIN, names: Sequence[str] | None = None) -> str | None:
+        """A worked answer, step by step as `wording.step` has it; `None` where an atom does not know its working."""
         steps = []
         for atom, x, y, name in zip(self.atoms, self.inputs, self.values, self._named(names), strict=True):
             if atom.work is None or x is None:
                 return None
-            steps.append(f"{atom.work(x)}\n{name} = {spell(y)}" if self.h > 1 else atom.work(x))
+            work = atom.work(x)
+            steps.append(wording.step.format(work=work, name=name, value=spell(y)) if self.h > 1 else work)
         return "\n".join(steps)
 
     def problem(
@@ -111,7 +114,7 @@ class Chain:
         """The chain as a problem of `task`. Its meta holds `h`, `names`, `values` (gold y_j), `atoms` (source ids) and, where known, a
         worked `solution`."""
         names = self._named(names)
-        prompt, answer, working = self.prompt(wording, names, order), spell(self.answer), self.working(names)
+        prompt, answer, working = self.prompt(wording, names, order), spell(self.answer), self.working(wording, names)
         meta = {"h": self.h, "names": list(names), "values": [spell(y) for y in self.values], "atoms": [atom.id for atom in self.atoms]}
         digest = hashlib.sha256(f"{prompt}\n{answer}".encode()).hexdigest()[:12]
         return Problem(f"{task}-{digest}", prompt, answer, meta if working is None else {**meta, "solution": working})
