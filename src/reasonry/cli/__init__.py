@@ -1,4 +1,4 @@
-"""The command line: `run`, `compare`, `solve`, `serve`, `papers`.
+"""The command line: `run`, `compare`, `train`, `solve`, `serve`, `papers`.
 
 Invariants. Nothing heavy is imported before a command needs it, so `--help` is quick. What a user can mend is one line on standard
 error and exit code 2; Ctrl-C exits with 130 and says how to go on; a bug keeps its traceback. No key is read here or stored: commands
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reasonry.cli.train import train
 from reasonry.core import Budget, Trajectory, UserError
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ BUDGET = "Limit of one attempt: sampled tokens (256), or units as tokens=4096,ca
 @click.version_option(package_name="reasonry", message="%(version)s")
 def cli() -> None:
     """Better answers for less compute: run methods on your model and your task at the same budget, and see which one pays."""
+
+
+cli.add_command(train)
 
 
 @cli.command()
@@ -283,3 +287,6 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
+
+
+from reasonry.cli import probe  # noqa: E402, F401 (adds its commands to `cli`)

@@ -1,0 +1,92 @@
+"""`reasonry train`: reads flags and recipes, hands them on, and says what came out.
+
+Invariant: importing this file imports nothing heavy; `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reasonry.core import UserError
+
+TRACKERS = ("trackio", "tensorboard", "wandb")
+
+
+@click.command()
+@click.option("--recipe", metavar="NAME|FILE", help="A paper's recipe (grpo, dapo, dr-grpo, cispo, h1, delethink, …) or a .toml file.")
+@click.option("--model", metavar="SPEC", help="pocket, pocket-1m or a checkpoint folder.")
+@click.option("--task", metavar="SPEC", help="As in compare; {level} in it is replaced by the recipe's levels.")
+@click.option("--solver", metavar="SPEC", help="The method whose attempts are learnt from.  [default: single]")
+@click.option("--objective", metavar="NAME", help="What is optimised, a name of the catalogue.  [default: dr-grpo]")
+@click.option("--sft", "data", metavar="FILE", help="Instead of by reward, learn from the answers of a .jsonl file.")
+@click.option("--steps", type=int, help="Updates.")
+@click.option("--lr", type=float, help="Learning rate.")
+@click.option("--lora", type=int, metavar="RANK", help="Train adapters of this rank in place of the weights.")
+@click.option("--validation", type=int, metavar="N", help="Validate every checkpoint on N problems (with --sft: examples); keep the best.")
+@click.option("--evaluate", type=int, metavar="N", help="Evaluate on N test problems before and after.")
+@click.option("--seed", type=int, help="Decides problems and sampling.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe; --show lists them. Repeat it.")
+@click.option("--track", type=click.Choice(TRACKERS), multiple=True, help="Also send every step there. steps.jsonl is always written.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run directory.  [default: runs/train-DATE-TIME]")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, with its own recipe.")
+@click.option("--show", is_flag=True, help="Print the recipe that would be run, and stop.")
+def train(
+    recipe: str | None,
+    data: str | None,
+    sets: tuple[str, ...],
+    track: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    show: bool,
+    **given: Any,
+) -> None:
+    """Train a model on a task by reward, or on written answers, into a checkpoint folder.
+
+    The folder OUT/model is loaded by compare, serve and transformers. Each key comes from its flag, else from --set, else from the recipe.
+    """
+    if resume and out is None:
+        raise UserError("--resume: the run to go on with is not named; add --out and its directory")
+    from reasonry.train.settings import Supervised, write
+
+    settings = _settings(recipe, data, sets, out if resume else None, {k: v for k, v in given.items() if v is not None})
+    if show:
+        click.echo(write(settings), nl=False)
+        return
+    folder = out or Path("runs") / f"train-{datetime.now():%Y-%m-%d-%H%M%S}"
+    made = shlex.join(["reasonry", *sys.argv[1:]])
+    again = shlex.join(["reasonry", "train", "--out", str(folder), "--resume", *(word for t in track for word in ("--track", t))])
+    try:
+        if isinstance(settings, Supervised):
+            raise NotImplementedError
+        from reasonry.cli.training import run_training
+
+        asyncio.run(run_training(settings, folder, resume, track, made))
+    except KeyboardInterrupt:
+        click.echo(f"\nreasonry: stopped; go on with: {again}", err=True)
+        sys.exit(130)
+
+
+def _settings(recipe: str | None, data: str | None, sets: tuple[str, ...], resumed: Path | None, flags: dict[str, Any]) -> Any:
+    """The effective recipe: the file's keys, then `--set`, then flags."""
+    from reasonry.train.settings import Settings, Supervised, from_flag, open_toml, read
+
+    values: dict[str, Any] = {}
+    if resumed is not None and recipe is None:
+        stored = resumed / "recipe.toml"
+        if not stored.is_file():
+            raise UserError(f"--resume: {resumed} holds no recipe.toml, so no run to go on with; check --out")
+        recipe = str(stored)
+    if recipe is not None:
+        values |= open_toml(recipe)
+    values |= dict(from_flag(text) for text in sets)
+    values |= flags | ({} if data is None else {"data": data})
+    kind = Supervised if "data" in values else Settings
+    where = f"recipe {recipe}" if recipe else "train"
+    return read(kind, values, where)

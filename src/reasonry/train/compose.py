@@ -1,0 +1,145 @@
+"""Settings as the values the loop takes: objective, reward, curriculum, recipe."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import is_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from reasonry.core import UserError
+from reasonry.train.aggregate import Constant
+from reasonry.train.catalogue import find
+from reasonry.train.curriculum import (
+    Curriculum,
+    Stage,
+    absolute,
+    every_group,
+    informative,
+    mix,
+    no_positive_resampling,
+    only,
+    relative,
+    scaling_inter,
+)
+from reasonry.train.kl import InLoss, k3
+from reasonry.train.objective import Objective
+from reasonry.train.ratio import Clip, reference
+from reasonry.train.recipe import Recipe, WarmCosine, constant
+from reasonry.train.reward import Reward, Signal, Weighted, overlong, trl_reward, verdict
+from reasonry.train.settings import Settings, Supervised
+
+
+def objective_of(s: Settings) -> Objective:
+    """The named objective with the settings' own clip, KL, entropy and length. Raises UserError for one it has no place for."""
+    o = find(s.objective).objective
+    if s.clip is not None:
+        if not isinstance(getattr(o.surrogate, "clip", None), Clip) or not is_dataclass(o.surrogate):
+            raise UserError(f"clip: {s.objective} has the surrogate {type(o.surrogate).__name__}, which clips nothing; leave clip out")
+        o = replace(o, surrogate=replace(o.surrogate, clip=Clip(*s.clip)))  # pyright: ignore[reportCallIssue]
+    if s.kl is not None:
+        o = replace(o, kl=None if s.kl == 0 else InLoss(s.kl, k3) if o.kl is None else replace(o.kl, beta=s.kl))
+    if s.entropy is not None:
+        o = replace(o, entropy=s.entropy)
+    if s.length is not None:
+        if not isinstance(o.aggregate, Constant):
+            raise UserError(f"length: {s.objective} divides by no constant; leave length out, or use dr-grpo or h1")
+        o = replace(o, aggregate=Constant(s.length))
+    if not s.reference and (o.kl is not None or (o.ratio is not None and o.ratio.over is reference)):
+        raise UserError(f"reference: is false, but {s.objective} compares with the first weights; leave reference out, or set kl = 0")
+    return o
+
+
+def reward_of(s: Settings) -> Reward:
+    """The verdict, then what the settings add; weighted as they say, else each once."""
+    signals: list[tuple[str, Signal]] = [("score", verdict)]
+    if s.overlong is not None:
+        signals.append(("overlong", overlong(*s.overlong)))
+    for place in s.functions:
+        function = imported(place)
+        signals.append((function.__name__, trl_reward(function)))
+    names = [name for name, _ in signals]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"functions: two signals are called {twice!r}; give each function a name of its own")
+    return Reward(tuple(signal for _, signal in signals), Weighted(s.weights if s.weights is not None else dict.fromkeys(names, 1.0)))
+
+
+def imported(place: str) -> Callable[..., Any]:
+    """The function of `module:function` or `file.py:function`; modules are also looked for in the working directory."""
+    module, _, name = place.rpartition(":")
+    if not module or not name:
+        raise UserError(f"functions: {place!r} names no function; write module:function or file.py:function")
+    try:
+        function = getattr(_module(module), name, None)
+    except (ImportError, OSError, SyntaxError) as error:
+        raise UserError(
+            f"functions: {module!r} cannot be imported ({error}); check the name, or give the file as path.py:{name}"
+        ) from error
+    if not callable(function):
+        raise UserError(f"functions: {module!r} has no function {name!r}; check the name")
+    return function
+
+
+def _module(name: str) -> Any:
+    if name.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
+def curriculum_of(s: Settings) -> Curriculum:
+    """Stages of levels, with the settings' gate and filters."""
+    if s.curriculum == "ramp":
+        curriculum = Curriculum(tuple(_stages(s)), s.gate, s.steps_per_stage)
+    elif s.curriculum == "mix":
+        curriculum = mix(dict.fromkeys(s.levels, 1.0), s.longest)
+    elif s.curriculum == "scaling-inter":
+        if s.steps_per_stage is None:
+            raise UserError("steps_per_stage: is left out; scaling-inter needs it")
+        curriculum = scaling_inter(s.turns, s.steps_per_stage, s.longest, s.levels[0])
+    else:
+        curriculum = only(s.levels[0], s.longest)
+    return replace(
+        curriculum,
+        measure=relative if s.measure == "relative" else absolute,
+        window=s.window,
+        prompt_filters=() if s.drop_above is None else (partial(no_positive_resampling, ceiling=s.drop_above),),
+        group_filter=informative if s.keep == "informative" else every_group,
+    )
+
+
+def _stages(s: Settings) -> list[Stage]:
+    limits = (s.max_tokens,) * len(s.levels) if isinstance(s.max_tokens, int) else s.max_tokens
+    stages = []
+    for i, (level, limit) in enumerate(zip(s.levels, limits, strict=True)):
+        below = dict.fromkeys(s.levels[:i], s.rehearse / max(i, 1))
+        stages.append(Stage({**below, level: 1.0 - sum(below.values())}, limit))
+    return stages
+
+
+def schedule_of(s: Settings | Supervised, steps: int) -> Callable[[int], float]:
+    """Step -> factor on the learning rate; a warm-up for either."""
+    if s.schedule == "cosine":
+        return WarmCosine(s.warmup, steps)
+    return WarmCosine(s.warmup, steps, floor=1.0) if s.warmup else constant
+
+
+def recipe_of(s: Settings) -> Recipe:
+    """Everything the loop is told."""
+    return Recipe(
+        objective=objective_of(s), lr=s.lr, steps=s.steps, schedule=schedule_of(s, s.steps), weight_decay=s.weight_decay,
+        clip_norm=s.clip_norm, prompts=s.prompts, group=s.group, updates=s.updates, temperature=s.temperature, reward=reward_of(s),
+        part_tokens=s.part_tokens, save_every=s.save_every, seed=s.seed,
+    )  # fmt: skip
