@@ -24,7 +24,7 @@ from toy_lm import Digits, toy_lm
 from reasonry.core import Run, open_run
 from reasonry.solve import build_solver
 from reasonry.train.catalogue import find
-from reasonry.train.curriculum import every_group, ramp
+from reasonry.train.curriculum import Lesson, every_group, ramp
 from reasonry.train.health import Progress, Record, silent
 from reasonry.train.loop import train
 from reasonry.train.recipe import Recipe, describe
@@ -41,7 +41,7 @@ class Memory:
     def __init__(self) -> None:
         self.mean = 0.0
 
-    async def prepare(self, batch: Batch, rewarded: Sequence[Sequence[Rewarded]], step: int) -> Tokens:
+    async def prepare(self, batch: Batch, rewarded: Sequence[Sequence[Rewarded]], lesson: Lesson, step: int) -> Tokens:
         return replace(batch.tokens, reward=batch.tokens.reward - self.mean * batch.tokens.prompt)
 
     def learn(self, batch: Batch, step: int) -> Mapping[str, float]:

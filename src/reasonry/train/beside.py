@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from reasonry.train.curriculum import Lesson
 from reasonry.train.reward import Rewarded
 from reasonry.train.tokens import Tokens
 from reasonry.train.update import Batch
@@ -17,9 +18,9 @@ from reasonry.train.update import Batch
 class Beside(Protocol):
     """Made by whoever calls `train`, for one run."""
 
-    async def prepare(self, batch: Batch, rewarded: Sequence[Sequence[Rewarded]], step: int) -> Tokens:
+    async def prepare(self, batch: Batch, rewarded: Sequence[Sequence[Rewarded]], lesson: Lesson, step: int) -> Tokens:
         """The batch's tokens with what the objective asks for: `value`, `process`, `baseline`, `step`. `rewarded` are the groups they came
-        from, in the batch's order."""
+        from, in the batch's order; `lesson` has their problems and limits."""
         ...
 
     def learn(self, batch: Batch, step: int) -> Mapping[str, float]:

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from reasonry.core import Problem, UserError
+from reasonry.core import Budget, Problem, UserError
 from reasonry.train.history import Group, History, Past
 
 Mixture = Callable[[int], Mapping[int, float]]
@@ -96,6 +96,11 @@ def every_group(rewards: Sequence[float]) -> bool:
 def no_positive_resampling(past: Past, ceiling: float = 0.9) -> bool:
     """Never asks a prompt again whose pass rate over all its attempts has reached `ceiling` (ScaleRL, arXiv 2510.13786)."""
     return past.rate < ceiling
+
+
+def ever_passed(past: Past, tries: int = 16) -> bool:
+    """Gives a prompt up that none of its first `tries` attempts has passed (Kimi-Dev's zero-pass filter, arXiv 2509.23045)."""
+    return past.passes > 0 or past.attempts < tries
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,11 @@ class Lesson:
     max_new_tokens: int
     max_turns: int | None
 
+    @property
+    def budget(self) -> Budget:
+        """What one attempt may take."""
+        return Budget(completion_tokens=self.max_new_tokens, calls=self.max_turns)
+
     def group(self, index: int, passes: int, attempts: int, solution: str | None = None) -> Group:
         """How problem `index` fared, for `Course.tell`."""
         return Group(self.problems[index].id, self.levels[index], passes, attempts, solution)
@@ -203,13 +213,16 @@ class Course:
         full = len(self._recent) == self.curriculum.window
         return Standing(self.curriculum.stages[self.stage], sum(self._recent) / len(self._recent) if full else None, self._before)
 
-    def ask(self, step: int, n: int) -> Lesson:
-        """`n` different problems for this step; raises UserError where the filters have left fewer, or out of turn."""
+    def ask(self, step: int, n: int, attempt: int = 0, without: Collection[str] = ()) -> Lesson:
+        """`n` different problems for this step; raises UserError where the filters have left fewer, or out of turn.
+
+        A step may be asked several times before it is told: `attempt` counts the draws, `without` names problems not to be drawn again.
+        """
         self._in_turn("ask", step)
-        rng = random.Random(f"{self.seed}/{step}")
+        rng = random.Random(f"{self.seed}/{step}" if attempt == 0 else f"{self.seed}/{step}/{attempt}")
         stage = self.curriculum.stages[self.stage]
         levels = rng.choices(list(stage.levels), list(stage.levels.values()), k=n)
-        drawn = {level: iter(self._draw(level, levels.count(level), rng)) for level in sorted(set(levels))}
+        drawn = {level: iter(self._draw(level, levels.count(level), rng, without)) for level in sorted(set(levels))}
         return Lesson(tuple(next(drawn[level]) for level in levels), tuple(levels), self.stage, stage.max_new_tokens, stage.max_turns)
 
     def tell(self, step: int, groups: Sequence[Group]) -> None:
@@ -222,9 +235,10 @@ class Course:
         if step != len(self.history.steps):
             raise UserError(f"Course.{call}: step is {step} but the history holds {len(self.history.steps)} steps; resume at that one")
 
-    def _draw(self, level: int, k: int, rng: random.Random) -> list[Problem]:
+    def _draw(self, level: int, k: int, rng: random.Random, without: Collection[str]) -> list[Problem]:
         filters, pasts = self.curriculum.prompt_filters, self.history.pasts
         open_ = [p for p in self.problems[level] if p.id not in pasts or all(keep(pasts[p.id]) for keep in filters)]
+        open_ = [p for p in open_ if p.id not in without]
         if len(open_) < k:
             raise UserError(
                 f"Course: level {level} has {len(open_)} problems left after the filters but the step needs {k}; add problems or lower n"

@@ -1,7 +1,7 @@
 """What a training run shows of itself while it runs: one record per step, on a live display and always as a line of JSON.
 
 The record's names: `step`, `stage`; of all attempts `reward`, `pass_rate`, `truncated` (share stopped by a limit), `failed`, `unscored`,
-`zero_variance` (share of groups with one reward only); `learned` groups the update saw; of the update whatever `update.learn` tells
+`zero_variance` (share of groups with one reward only); `draws` of problems, `learned` groups the update saw; of the update whatever `update.learn` tells
 (`entropy`, `mismatch`, `kl_ref`, `clip_share`, `grad_norm`, …); `length` sampled tokens an attempt, `tokens` sampled so far,
 `tokens_per_second`, `seconds_sampling`, `seconds_learning`, `lr`.
 """
@@ -24,7 +24,7 @@ Record = Mapping[str, Any]
 Progress = Callable[[Record], None]
 """Told every step's record."""
 SHOWN = (
-    "reward", "pass_rate", "zero_variance", "truncated", "length", "entropy", "kl_ref", "clip_share", "mismatch", "grad_norm",
+    "loss", "validation_loss", "reward", "pass_rate", "zero_variance", "truncated", "length", "entropy", "kl_ref", "clip_share", "mismatch", "grad_norm",
     "tokens_per_second",
 )  # fmt: skip
 """What a display has room for, in this order."""
@@ -92,7 +92,11 @@ def display(console: Console, steps: int) -> Iterator[Progress]:
 def line(record: Record, steps: int) -> str:
     """A record in one line."""
     shown = (f"{name} {record[name]:.4g}" for name in SHOWN if record.get(name) is not None)
-    return f"step {record['step'] + 1} of {steps}, stage {record['stage']}: " + ", ".join(shown)
+    return f"{_place(record, steps)}: " + ", ".join(shown)
+
+
+def _place(record: Record, steps: int) -> str:
+    return f"step {record['step'] + 1} of {steps}" + (f", stage {record['stage']}" if "stage" in record else "")
 
 
 def _plain(console: Console, steps: int) -> Progress:
@@ -115,7 +119,7 @@ def _table(past: Sequence[Record], steps: int) -> RenderableType:
     from rich.table import Table
 
     now = past[-1]
-    table = Table("", "now", f"mean of {len(past)}", title=f"step {now['step'] + 1} of {steps}, stage {now['stage']}")
+    table = Table("", "now", f"mean of {len(past)}", title=_place(now, steps))
     for name in SHOWN:
         if (values := [r[name] for r in past if r.get(name) is not None]) and now.get(name) is not None:
             table.add_row(name, f"{now[name]:.4g}", f"{statistics.fmean(values):.4g}")

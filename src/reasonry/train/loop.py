@@ -1,6 +1,6 @@
 """The training loop: draw problems, run the solver, reward, update, forget the cache, tell the curriculum; blind to which method runs.
 
-    lesson = course.ask(step)  ->  rollout(solver)  ->  reward(group)  ->  learn(batch)  ->  engine.flush()  ->  course.tell(step)
+    course.ask(step)  ->  rollout(solver)  ->  reward(group)  ->  learn(batch)  ->  engine.flush()  ->  course.tell(step)
 
 With a `validate`, every checkpoint is validated; the best of a stage starts the next one, and the best of the last is what remains (h1).
 
@@ -19,16 +19,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from reasonry.core import Budget, Problem, Run, Segment, Solver, Task, UserError
+from reasonry.core import Problem, Run, Segment, Solver, Task, UserError
 from reasonry.core.seeds import inner_seed
 from reasonry.lm.decoder import Decoder
 from reasonry.lm.local import LocalLM
 from reasonry.train.beside import Beside
 from reasonry.train.curriculum import Course, Curriculum, Lesson, informative
+from reasonry.train.dynamic import fill, partly_right
 from reasonry.train.health import Progress, of_attempts, silent
 from reasonry.train.history import Group, History
 from reasonry.train.recipe import Recipe
@@ -115,17 +117,23 @@ async def train(
     def own(segment: Segment) -> bool:
         return segment.model in ("", lm.name) and recipe.trained(segment)
 
+    def teaches(group: Sequence[Rewarded]) -> bool:
+        many = len(group) >= min(2, recipe.group) and curriculum.group_filter([r.reward for r in group])
+        return many and (not recipe.resample or partly_right(group))
+
     while at.step < recipe.steps:
-        lesson, lr, began = course.ask(at.step, recipe.prompts), recipe.lr * recipe.schedule(at.step), time.perf_counter()
-        if lesson.stage != at.stage:
+        lr, began = recipe.lr * recipe.schedule(at.step), time.perf_counter()
+        if course.stage != at.stage:
             _take_best(run, learners, lm, at)
-            at.stage, at.best = lesson.stage, None
-        groups, rewarded = await _sample(solver, task, lesson, recipe, at.step)
+            at.stage, at.best = course.stage, None
+        drawn = await fill(
+            course, at.step, recipe.prompts, recipe.resample, recipe.seed, partial(_sample, solver, task, recipe, at.step), teaches
+        )
+        lesson, groups, rewarded, kept = drawn.lesson, drawn.groups, drawn.rewarded, drawn.kept
         sampled = time.perf_counter()
-        kept = [g for g in rewarded if len(g) >= min(2, recipe.group) and curriculum.group_filter([r.reward for r in g])]
         batch = make_batch(kept, recipe, own, inner_seed(recipe.seed, at.step))
         for b in beside if kept else ():
-            batch = replace(batch, tokens=await b.prepare(batch, kept, at.step))
+            batch = replace(batch, tokens=await b.prepare(batch, kept, lesson, at.step))
         told = await asyncio.to_thread(learn, decoder, learners.optimizers, recipe, batch, lr, reference)
         for b in beside if kept else ():
             told = {**told, **await asyncio.to_thread(b.learn, batch, at.step)}
@@ -134,8 +142,8 @@ async def train(
         course.tell(at.step, _outcomes(lesson, groups))
         tokens = sum(t.cost.completion_tokens for g in groups for t in g.trajectories)
         record = {
-            "step": at.step, "stage": lesson.stage, **of_attempts(groups, rewarded), "learned": len(kept), **told, "lr": lr,
-            "tokens": at.tokens + tokens, "tokens_per_second": tokens / (learned - began), "seconds_sampling": sampled - began,
+            "step": at.step, "stage": lesson.stage, **of_attempts(groups, rewarded), "draws": drawn.draws, "learned": len(kept),
+            **told, "lr": lr, "tokens": at.tokens + tokens, "tokens_per_second": tokens / (learned - began), "seconds_sampling": sampled - began,
             "seconds_learning": learned - sampled,
         }  # fmt: skip
         at.step, at.tokens = at.step + 1, at.tokens + tokens
@@ -154,12 +162,12 @@ def frozen_copy(decoder: Decoder) -> Decoder:
     return deepcopy(decoder).requires_grad_(False)
 
 
-async def _sample(solver: Solver, task: Task, lesson: Lesson, recipe: Recipe, step: int) -> tuple[list[Attempts], list[list[Rewarded]]]:
+async def _sample(
+    solver: Solver, task: Task, recipe: Recipe, step: int, lesson: Lesson, seed: int
+) -> tuple[list[Attempts], list[list[Rewarded]]]:
     """The lesson's groups and their rewards, in the lesson's order; a group is rewarded while others are still being sampled."""
-    budget = Budget(completion_tokens=lesson.max_new_tokens, calls=lesson.max_turns)
     done: dict[int, tuple[Attempts, list[Rewarded]]] = {}
-    seed = inner_seed(recipe.seed, step)
-    async with aclosing(rollout(solver, task, lesson.problems, budget, recipe.group, seed, step)) as finished:
+    async with aclosing(rollout(solver, task, lesson.problems, lesson.budget, recipe.group, seed, step)) as finished:
         async for group in finished:
             done[group.index] = group, await asyncio.to_thread(recipe.reward, group.problem, group.trajectories)
     groups = [done[i][0] for i in range(len(done))]

@@ -68,6 +68,8 @@ class Recipe:
     """Problems in a batch."""
     group: int = 8
     """G, attempts at each."""
+    resample: int = 0
+    """Further draws of problems at most, until `prompts` groups have right and wrong answers (dynamic sampling, DAPO)."""
     updates: int = 1
     """Optimiser steps on each batch; π_old is the policy before the first."""
     temperature: float = 1.0
@@ -86,6 +88,8 @@ class Recipe:
         for name in ("steps", "prompts", "group", "updates", "part_tokens", "save_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"Recipe: {name} is {getattr(self, name)} but must be at least 1")
+        if self.resample < 0:
+            raise UserError(f"Recipe: resample is {self.resample} but must be at least 0")
         for name in ("lr", "clip_norm", "temperature"):
             if not getattr(self, name) > 0:
                 raise UserError(f"Recipe: {name} is {getattr(self, name)} but must be above 0")

@@ -84,7 +84,7 @@ def learn(
     device = decoder.embed_tokens.weight.device
     kept = [mask[tokens.trajectory].tolist() for mask in masks]
     layouts = [lay_out([row for row, on in zip(batch.rows, keep, strict=True) if on], device) for keep in kept]
-    if reference is not None:
+    if reference is not None and tokens.logp_ref is None:
         tokens = replace(tokens, logp_ref=score_with(reference, layouts, recipe.temperature))
     scored = score(objective, tokens)
     old: list[Tensor] = []
