@@ -1,9 +1,9 @@
 """What a training run shows of itself while it runs: one record per step, on a live display and always as a line of JSON.
 
 The record's names: `step`, `stage`; of all attempts `reward`, `pass_rate`, `truncated` (share stopped by a limit), `failed`, `unscored`,
-`zero_variance` (share of groups with one reward only); `draws` of problems, `learned` groups the update saw; of the update whatever `update.learn` tells
-(`entropy`, `mismatch`, `kl_ref`, `clip_share`, `grad_norm`, …); `length` sampled tokens an attempt, `tokens` sampled so far,
-`tokens_per_second`, `seconds_sampling`, `seconds_learning`, `lr`.
+`zero_variance` (share of groups with one reward only); `draws` of problems, `learned` groups the update saw; of the update whatever
+`update.learn` tells (`entropy`, `mismatch`, `kl_ref`, `clip_share`, `grad_norm`, …); `length` sampled tokens an attempt, `tokens` sampled
+so far, `tokens_per_second`, `seconds_sampling`, `seconds_learning`, `lr`; at a checkpoint `validation`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Record = Mapping[str, Any]
 Progress = Callable[[Record], None]
 """Told every step's record."""
 SHOWN = (
-    "loss", "validation_loss", "reward", "pass_rate", "zero_variance", "truncated", "length", "entropy", "kl_ref", "clip_share", "mismatch", "grad_norm",
-    "tokens_per_second",
+    "loss", "validation_loss", "reward", "pass_rate", "validation", "zero_variance", "truncated", "length", "entropy", "kl_ref",
+    "clip_share", "mismatch", "grad_norm", "tokens_per_second",
 )  # fmt: skip
 """What a display has room for, in this order."""
 RECENT = 20

@@ -142,9 +142,9 @@ async def train(
         course.tell(at.step, _outcomes(lesson, groups))
         tokens = sum(t.cost.completion_tokens for g in groups for t in g.trajectories)
         record = {
-            "step": at.step, "stage": lesson.stage, **of_attempts(groups, rewarded), "draws": drawn.draws, "learned": len(kept),
-            **told, "lr": lr, "tokens": at.tokens + tokens, "tokens_per_second": tokens / (learned - began), "seconds_sampling": sampled - began,
-            "seconds_learning": learned - sampled,
+            "step": at.step, "stage": lesson.stage, **of_attempts(groups, rewarded), "draws": drawn.draws, "learned": len(kept), **told,
+            "lr": lr, "tokens": at.tokens + tokens, "tokens_per_second": tokens / (learned - began),
+            "seconds_sampling": sampled - began, "seconds_learning": learned - sampled,
         }  # fmt: skip
         at.step, at.tokens = at.step + 1, at.tokens + tokens
         at_checkpoint = at.step % recipe.save_every == 0 or at.step == recipe.steps
