@@ -53,7 +53,7 @@ def train(
     """
     if resume and out is None:
         raise UserError("--resume: the run to go on with is not named; add --out and its directory")
-    from reasonry.train.settings import Supervised, write
+    from reasonry.train.settings import write
 
     settings = _settings(recipe, data, sets, out if resume else None, {k: v for k, v in given.items() if v is not None})
     if show:
@@ -63,8 +63,6 @@ def train(
     made = shlex.join(["reasonry", *sys.argv[1:]])
     again = shlex.join(["reasonry", "train", "--out", str(folder), "--resume", *(word for t in track for word in ("--track", t))])
     try:
-        if isinstance(settings, Supervised):
-            raise NotImplementedError
         from reasonry.cli.training import run_training
 
         asyncio.run(run_training(settings, folder, resume, track, made))

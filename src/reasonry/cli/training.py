@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,22 +23,29 @@ from reasonry.evaluate.html import write_report
 from reasonry.evaluate.progress import display as counting
 from reasonry.evaluate.report import Report
 from reasonry.evaluate.training import paired_words, title, training_page
+from reasonry.lm.checkpoint import load_decoder
+from reasonry.lm.decoder import Decoder
 from reasonry.lm.load import load_lm, model_folder
-from reasonry.lm.local import LocalLM
+from reasonry.lm.local import LocalLM, choose_threads
+from reasonry.lm.tokenizer import Tokenizer
 from reasonry.solve import build_solver
 from reasonry.synth.spec import load
 from reasonry.tasks import Data
 from reasonry.tasks.levels import Levels
 from reasonry.tasks.spec import read_spec
-from reasonry.train.compose import curriculum_of, recipe_of
+from reasonry.train.assemble import beside_for
+from reasonry.train.compose import curriculum_of, entry_of, recipe_of, weights_of
 from reasonry.train.health import Progress, display
 from reasonry.train.loop import STEPS, Validate, frozen_copy, train
 from reasonry.train.result import card, save_model
 from reasonry.train.rollout import rollout
-from reasonry.train.settings import Settings, plain, write
+from reasonry.train.settings import Settings, Supervised, plain, write
+from reasonry.train.supervised import hold_out, read_examples, steps_of, supervise
+from reasonry.train.trackers import both, tracker
 
 GENERATED = 1000
 """Training problems at each level of a task that never ends, where the recipe names no number."""
+COMMAND, MODEL = "command.txt", "model"
 ROWS = 128
 """Most attempts the engine computes at once."""
 
@@ -118,21 +125,41 @@ class Trained:
     """Before against after."""
 
 
-async def run_training(s: Settings, out: Path, resume: bool, track: Sequence[str], command: str) -> None:
-    """The whole of `reasonry train` by reward: trains, saves, evaluates, writes `report.html`, says what came out."""
+async def run_training(s: Settings | Supervised, out: Path, resume: bool, track: Sequence[str], command: str) -> None:
+    """The whole of `reasonry train`: trains, saves, evaluates, writes `report.html`, says what came out."""
     console = Console(stderr=True)
-    trained = await train_by_reward(s, out, resume, track, command, console)
-    records = [json.loads(line) for line in trained.run.lines(STEPS)]
-    text = training_page(trained.run, records, write(s, all_keys=False), command, trained.evaluation)
-    report = trained.run.write("report.html", text)
-    click.echo(title(records, trained.evaluation) + ".")
-    if trained.evaluation is not None:
-        click.echo(paired_words(trained.evaluation))
-    click.echo(f"\nModel:  {trained.model}\nReport: {report}")
+    if isinstance(s, Supervised):
+        run, evaluation = train_by_answers(s, out, resume, track, command, console), None
+    else:
+        run, evaluation = await train_by_reward(s, out, resume, track, command, console)
+    records = [json.loads(line) for line in run.lines(STEPS)]
+    report = run.write("report.html", training_page(run, records, write(s, all_keys=False), _first(run), evaluation))
+    click.echo(title(records, evaluation) + ".")
+    if evaluation is not None:
+        click.echo(paired_words(evaluation))
+    click.echo(f"\nModel:  {run.path / MODEL}\nReport: {report}")
 
 
-async def train_by_reward(s: Settings, out: Path, resume: bool, track: Sequence[str], command: str, console: Console) -> Trained:
-    """Trains as the recipe says and saves `out/model`."""
+def train_by_answers(s: Supervised, out: Path, resume: bool, track: Sequence[str], command: str, console: Console) -> Run:
+    """Trains on the file's answers and saves `out/model`."""
+    folder = local_folder(s.model)
+    decoder, tokenizer = load_decoder(folder, torch.float32, "cuda" if torch.cuda.is_available() else "cpu"), Tokenizer.load(folder)
+    choose_threads(decoder)
+    examples = read_examples(Path(s.data), tokenizer, decoder.config.max_position, s.prompt, s.answer)
+    rows, held_out = hold_out(examples, s.validation, s.seed)
+    steps = steps_of(s, [len(e.ids) for e in rows])
+    run = _open(s, out, resume, command)
+    say(console, f"{s.model} on {len(rows)} examples of {s.data}: {steps} steps of at most {s.batch_tokens} tokens, in {out}")
+    with watched(console, steps, track, run) as progress:
+        supervise(decoder, rows, held_out, s, run, progress)
+    _save(decoder, s, run, folder)
+    return run
+
+
+async def train_by_reward(
+    s: Settings, out: Path, resume: bool, track: Sequence[str], command: str, console: Console
+) -> tuple[Run, Report | None]:
+    """Trains as the recipe says and saves `out/model`; the report, where one was asked for, compares before with after."""
     folder, recipe, curriculum = local_folder(s.model), recipe_of(s), curriculum_of(s)
     task = levels_of(s)
     drawn = draw(task, s)
@@ -140,37 +167,44 @@ async def train_by_reward(s: Settings, out: Path, resume: bool, track: Sequence[
     assert isinstance(lm, LocalLM)
     async with lm:
         solver = build_solver(tempered(s), lm, task)
-        run = open_run(out, plain(s), resume)
-        run.write("recipe.toml", write(s))
-        say(
-            console,
-            f"{s.model} on {task.name}: {s.objective} with {s.solver}, {s.steps} steps of {s.prompts} × {s.group} attempts, in {out}",
-        )
+        beside = beside_for(entry_of(s), lm, solver, task, recipe)
+        run = _open(s, out, resume, command)
+        what = f"{s.objective} with {s.solver}, {s.steps} steps of {s.prompts} × {s.group} attempts"
+        say(console, f"{s.model} on {task.name}: {what}, in {out}")
         if drawn.test:
             await evaluated(run, solver, task, drawn.test, s, ("before",), console)
         reference = frozen_copy(lm.decoder) if s.reference else None
         validate = validation(solver, task, drawn.validation, s) if drawn.validation else None
-        with display(console, s.steps) as show, trackers_of(track, run) as trackers:
-            await train(lm, solver, task, curriculum, drawn.train, recipe, run, reference, (), validate, both(show, *trackers))
-        model = save_model(lm.decoder, run.path / "model", folder, card(out.name, s.model, command, write(s, all_keys=False)))
-        report = await evaluated(run, solver, task, drawn.test, s, ("before", "after"), console) if drawn.test else None
-    return Trained(run, model, report)
+        with watched(console, s.steps, track, run) as progress:
+            await train(lm, solver, task, curriculum, drawn.train, recipe, run, reference, beside, validate, progress)
+        _save(lm.decoder, s, run, folder)
+        return run, await evaluated(run, solver, task, drawn.test, s, ("before", "after"), console) if drawn.test else None
+
+
+def _open(s: Settings | Supervised, out: Path, resume: bool, command: str) -> Run:
+    run = open_run(out, plain(s), resume)
+    run.write("recipe.toml", write(s))
+    if not (out / COMMAND).exists():
+        run.write(COMMAND, command + "\n")
+    return run
+
+
+def _first(run: Run) -> str:
+    """The command that began the run, whatever resumed it."""
+    return (run.path / COMMAND).read_text().rstrip()
+
+
+def _save(decoder: Decoder, s: Settings | Supervised, run: Run, like: Path) -> None:
+    text = card(run.path.name, s.model, _first(run), write(s, all_keys=False))
+    save_model(weights_of(decoder, s), run.path / MODEL, like, text)
 
 
 @contextmanager
-def trackers_of(kinds: Sequence[str], run: Run) -> Iterator[list[Progress]]:
-    """Where else every step's record goes."""
-    yield []
-
-
-def both(*watching: Progress) -> Progress:
-    """Tells all of them."""
-
-    def tell(record: Mapping[str, object]) -> None:
-        for one in watching:
-            one(record)
-
-    return tell
+def watched(console: Console, steps: int, track: Sequence[str], run: Run) -> Iterator[Progress]:
+    """The live display, and whoever else is told of every step."""
+    with ExitStack() as open_:
+        trackers = [open_.enter_context(tracker(kind, run.path, run.config)) for kind in track]
+        yield both(open_.enter_context(display(console, steps)), *trackers)
 
 
 def validation(solver: Solver, task: Task, problems: Sequence[Problem], s: Settings) -> Validate:

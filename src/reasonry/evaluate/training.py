@@ -64,7 +64,9 @@ def training_page(run: Run, records: Sequence[Record], recipe: str, command: str
     sections.append(
         Section("What the monitors say", _monitors(records), "Rules over the log; each names its limit. None of them is proof.")
     )
-    sections.append(Section("Beginning and end", _ends(records), f"Means over the first and the last {_edge(records)} steps."))
+    sections.append(
+        Section("Beginning and end", _ends(records), f"Means over the first and the last fifth of the steps ({_edge(records)}).")
+    )
     sections.append(Section("Make it again", _again(run, recipe, command)))
     return page(title(records, evaluation), _lead(records, evaluation), sections, f"training · {run.path.name}")
 
@@ -144,7 +146,7 @@ def _before_after(report: Report) -> Markup:
                 share = Markup('<span class="quiet">{}: {} %</span>').format(part.name, percent(part.accuracy.mean))
                 rows.append(["", share, f"{percent(part.accuracy.low)} – {percent(part.accuracy.high)}", "", "", ""])
     found = table(["Training", "Right", "95 % interval", "Sampled tokens", "Ended by a limit, %", "Not scored"], rows)
-    link = Markup('<p class="note">{} <a href="evaluation/report.html">Every attempt, with its text</a></p>').format(paired_words(report))
+    link = Markup('<p class="note"><a href="evaluation/report.html">Every attempt, with its text</a></p>')
     return found + link
 
 
@@ -192,8 +194,9 @@ def _draw(panel: Panel, records: Sequence[Record]) -> Figure:
         if b.get("stage", 0) != a.get("stage", 0):
             ax.axvline(b["step"] + 0.5, color=LINE, linestyle=":", linewidth=1.2)
     ax.margins(x=0.02, y=0.12)
-    if min(y for _, y, _ in points) >= 0:
-        ax.set_ylim(bottom=max(min(0, ax.get_ylim()[0]), 0) if panel.key not in ("loss", "validation_loss") else None)
+    values = [y for _, y, _ in points]
+    if min(values) >= 0 and panel.key not in ("loss", "validation_loss"):
+        ax.set_ylim(bottom=0, top=None if max(values) > 0 else 1)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(4))
     figure.suptitle(panel.title, x=0, ha="left", color=MUTED, fontsize=13)
@@ -211,7 +214,9 @@ def _monitors(records: Sequence[Record]) -> Markup:
         return Markup("<p>Nothing was logged.</p>")
     said = Markup().join(_finding(f) for f in health.findings) or Markup("<p>Nothing to warn of.</p>")
     quiet = f"Looked and found nothing: {', '.join(health.quiet)}." if health.quiet else ""
-    skipped = f"Could not look: {'; '.join(f'{name} ({why})' for name, why in health.skipped.items())}." if health.skipped else ""
+    few = [name for name, why in health.skipped.items() if "fewer than" in why]
+    lacking = [f"{name} ({why})" for name, why in health.skipped.items() if name not in few]
+    skipped = (f"Too few steps to look: {', '.join(few)}. " if few else "") + (f"Not in the log: {'; '.join(lacking)}." if lacking else "")
     return said + Markup('<p class="note">{} {}</p>').format(quiet, skipped)
 
 

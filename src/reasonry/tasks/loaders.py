@@ -100,10 +100,10 @@ def from_path(
         files = {part: file for file in sorted(path.glob("*.jsonl")) if (part := _named_split(file)) is not None}
         if not files:
             raise UserError(f"{path}: the folder holds no train.jsonl, validation.jsonl or test.jsonl; name a .jsonl file")
-        return _data({part: _lines(file) for part, file in files.items()}, path.name, prompt, answer, judge)
+        return _data({part: json_lines(file) for part, file in files.items()}, path.name, prompt, answer, judge)
     if path.suffix != ".jsonl":
         raise UserError(f"{path}: the name does not end with .jsonl; give one JSON object per line in a .jsonl file")
-    return _data({split or _named_split(path): _lines(path)}, path.stem, prompt, answer, judge)
+    return _data({split or _named_split(path): json_lines(path)}, path.stem, prompt, answer, judge)
 
 
 def _named_split(file: Path) -> str | None:
@@ -115,7 +115,8 @@ def _at(rows: Iterable[Any], where: str) -> Iterator[tuple[str, Any]]:
     return ((f"{where} {i}", row) for i, row in enumerate(rows))
 
 
-def _lines(file: Path) -> Iterator[tuple[str, Any]]:
+def json_lines(file: Path) -> Iterator[tuple[str, Any]]:
+    """Each line's value with its place, for error sentences. Raises UserError for a file that cannot be read and a line that is no JSON."""
     try:
         text = file.read_bytes()
     except OSError as error:

@@ -11,8 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from reasonry.core import UserError
+from reasonry.lm.decoder import Decoder
 from reasonry.train.aggregate import Constant
+from reasonry.train.assemble import complete, learns_from_equals
 from reasonry.train.catalogue import find
 from reasonry.train.curriculum import (
     Curriculum,
@@ -26,12 +30,14 @@ from reasonry.train.curriculum import (
     relative,
     scaling_inter,
 )
+from reasonry.train.entry import Entry
 from reasonry.train.kl import InLoss, k3
 from reasonry.train.objective import Objective
 from reasonry.train.ratio import Clip, reference
 from reasonry.train.recipe import Recipe, WarmCosine, constant
 from reasonry.train.reward import Reward, Signal, Weighted, overlong, trl_reward, verdict
 from reasonry.train.settings import Settings, Supervised
+from reasonry.train.sft import adamw
 
 
 def objective_of(s: Settings) -> Objective:
@@ -116,7 +122,7 @@ def curriculum_of(s: Settings) -> Curriculum:
         measure=relative if s.measure == "relative" else absolute,
         window=s.window,
         prompt_filters=() if s.drop_above is None else (partial(no_positive_resampling, ceiling=s.drop_above),),
-        group_filter=informative if s.keep == "informative" else every_group,
+        group_filter=every_group if s.keep == "every" or (s.keep is None and learns_from_equals(find(s.objective))) else informative,
     )
 
 
@@ -136,10 +142,34 @@ def schedule_of(s: Settings | Supervised, steps: int) -> Callable[[int], float]:
     return WarmCosine(s.warmup, steps, floor=1.0) if s.warmup else constant
 
 
+def optimizer_of(s: Settings | Supervised) -> Callable[[Decoder, float, float], list[torch.optim.Optimizer]]:
+    """AdamW over the weights, or over adapters."""
+    if s.lora is None:
+        return adamw
+    from reasonry.train.lora import PRODUCTS, LoRA
+
+    return LoRA(s.lora, 2.0 * s.lora if s.lora_alpha is None else s.lora_alpha, s.lora_targets or PRODUCTS, s.seed)
+
+
+def weights_of(decoder: Decoder, s: Settings | Supervised) -> Decoder:
+    """The decoder with adapters, where it has some, merged into its weights."""
+    if s.lora is None:
+        return decoder
+    from reasonry.train.lora import merged
+
+    return merged(decoder)
+
+
 def recipe_of(s: Settings) -> Recipe:
-    """Everything the loop is told."""
-    return Recipe(
-        objective=objective_of(s), lr=s.lr, steps=s.steps, schedule=schedule_of(s, s.steps), weight_decay=s.weight_decay,
-        clip_norm=s.clip_norm, prompts=s.prompts, group=s.group, updates=s.updates, temperature=s.temperature, reward=reward_of(s),
-        part_tokens=s.part_tokens, save_every=s.save_every, seed=s.seed,
+    """Everything the loop is told; a reward that the settings leave alone is the objective's own (DAPO's overlong penalty)."""
+    recipe = Recipe(
+        objective=objective_of(s), optimizer=optimizer_of(s), lr=s.lr, steps=s.steps, schedule=schedule_of(s, s.steps),
+        weight_decay=s.weight_decay, clip_norm=s.clip_norm, prompts=s.prompts, group=s.group, resample=s.resample, updates=s.updates,
+        temperature=s.temperature, reward=reward_of(s), part_tokens=s.part_tokens, save_every=s.save_every, seed=s.seed,
     )  # fmt: skip
+    return complete(entry_of(s), recipe, s.longest)
+
+
+def entry_of(s: Settings) -> Entry:
+    """The catalogue's row, with the settings' own objective."""
+    return replace(find(s.objective), objective=objective_of(s))

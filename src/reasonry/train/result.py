@@ -41,6 +41,6 @@ def card(name: str, base: str, made: str, recipe: str, found: str = "") -> str:
     """A model card: what it was trained from, by which command and recipe, and what was found (Markdown)."""
     lines = [
         f"# {name}", "", f"Trained from `{base}` with Reasonry:", "", "```sh", made, "```", "", *([found, ""] if found else []),
-        "The recipe, every value written out:", "", "```toml", recipe.rstrip(), "```", "",
+        "The recipe; keys that are not named have their defaults:", "", "```toml", recipe.rstrip(), "```", "",
     ]  # fmt: skip
     return "\n".join(lines)

@@ -62,8 +62,8 @@ class Settings:
     """Problems that a pass rate for the gate rests on."""
     rehearse: float = 0.0
     """Share of a ramp's draws that go to the levels below."""
-    keep: Literal["informative", "every"] = "informative"
-    """Groups the update sees: those with two different rewards, or all."""
+    keep: Literal["informative", "every"] | None = None
+    """Groups the update sees: those with two different rewards, or all. Left out: what the objective can learn from."""
     drop_above: float | None = None
     """Problems whose pass rate has reached it are not asked again (ScaleRL: 0.9)."""
 
@@ -80,6 +80,8 @@ class Settings:
     """Problems in a batch."""
     group: int = 8
     """Attempts at each."""
+    resample: int = 0
+    """Further draws of problems at most, until the batch is full of groups with right and wrong answers (DAPO)."""
     updates: int = 1
     """Optimiser steps on a batch."""
     lr: float = 1e-5
@@ -127,7 +129,9 @@ class Settings:
             (self.lora is not None and self.lora < 1, "lora", self.lora, "use a rank of at least 1, or leave it out"),
         ]
         checks += [
-            (v < 0, n, v, "use 0 or more") for n in ("validation", "evaluate", "entropy", "kl") if (v := getattr(self, n)) is not None
+            (v < 0, n, v, "use 0 or more")
+            for n in ("validation", "evaluate", "resample", "entropy", "kl")
+            if (v := getattr(self, n)) is not None
         ]
         counts = ("steps", "prompts", "group", "updates", "save_every", "part_tokens", "evaluate_attempts", "problems", "length", "window")
         checks += [(v < 1, n, v, "use at least 1") for n in counts if (v := getattr(self, n)) is not None]

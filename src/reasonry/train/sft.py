@@ -3,6 +3,9 @@
 Invariants. Only masked-in tokens carry loss, each scored on exactly the ids the engine would show it. Rows of a batch never see one
 another. The order of the data is a function of the seed alone, so a resumed run sees what an unkilled one would have seen.
 
+Two ways to a batch, equal in value and gradient: `batches` pads rows of like length, `packed` lays whole examples end to end, each with
+its own positions and its own attention (`train.rows`), and computes a common beginning once.
+
 Letters: B rows, T tokens of the longest row, N masked-in tokens, V vocabulary.
 """
 
@@ -12,16 +15,19 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from reasonry.core import Ids, Message
+from reasonry.core.seeds import inner_seed
 from reasonry.lm.decoder import Decoder
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.nn.attention import causal
 from reasonry.train.muon import Muon
+from reasonry.train.rows import Layout, Row, lay_out, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,20 @@ class Batch:
     """[B, T] int64."""
     mask: Tensor
     """[B, T] bool."""
+
+    @property
+    def size(self) -> int:
+        """Tokens, padding included."""
+        return self.ids.numel()
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Whole examples end to end; none sees another, nothing is padded but inside attention."""
+
+    layout: Layout
+    size: int
+    """Tokens of the examples."""
 
 
 def chat_example(tokenizer: Tokenizer, messages: tuple[Message, ...]) -> Example:
@@ -96,6 +116,32 @@ def nll(decoder: Decoder, batch: Batch) -> Tensor:
     return F.cross_entropy(decoder.logits(hidden[:, :-1][wanted]).float(), batch.ids[:, 1:][wanted], reduction="none")
 
 
+def cuts(lengths: Sequence[int], tokens: int, seed: int, epoch: int) -> list[list[int]]:
+    """Which examples, by number, go into each pack of an epoch: all once, in an order drawn from (seed, epoch), at most `tokens` tokens a
+    pack; a longer example stands alone."""
+    order = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(inner_seed(seed, epoch))).tolist()
+    made: list[list[int]] = []
+    room = 0
+    for i in order:
+        if not made or lengths[i] > room:
+            made.append([])
+            room = tokens
+        made[-1].append(i)
+        room -= lengths[i]
+    return made
+
+
+def packed(examples: Sequence[Example], device: torch.device | str = "cpu") -> Pack:
+    """These examples as one pack."""
+    rows = [Row(e.ids, tuple(range(len(e.ids))), tuple(i for i, on in enumerate(e.mask) if on)) for e in examples]
+    return Pack(lay_out(rows, torch.device(device)), sum(len(e.ids) for e in examples))
+
+
+def packed_nll(decoder: Decoder, pack: Pack) -> Tensor:
+    """What `nll` gives for the same examples, [N]; example after example."""
+    return -read(decoder, pack.layout, 1.0)[0]
+
+
 def warm_then_cosine(step: int, warmup: int, total: int, floor: float = 0.02) -> float:
     """Learning-rate factor: linear to 1 over `warmup` steps, then half a cosine down to `floor` at `total`."""
     if step < warmup:
@@ -131,23 +177,37 @@ class Progress:
     """Tokens processed so far, prompts included."""
 
 
+class Sized(Protocol):
+    """A batch of any kind."""
+
+    @property
+    def size(self) -> int:
+        """Tokens it costs."""
+        ...
+
+
+B = TypeVar("B", bound=Sized)
+
+
 def fit(
     decoder: Decoder,
     optimizers: Sequence[torch.optim.Optimizer],
-    stream: Iterator[Batch],
+    stream: Iterator[B],
     lr_at: Callable[[int], float],
     steps: range,
     tokens: int = 0,
     clip: float = 1.0,
+    losses: Callable[[Decoder, B], Tensor] = nll,
 ) -> Iterator[Progress]:
-    """One optimiser step per batch of `stream`, yielding after each; gradients are clipped to norm `clip`.
+    """One optimiser step per batch of `stream`, yielding after each; gradients are clipped to norm `clip`. `losses`: `nll` for padded
+    batches, `packed_nll` for packs.
 
     The caller owns the loop: it saves, logs, shows and stops. `tokens` is where the count begins when a run is resumed.
     """
     decoder.train()
     for step in steps:
         batch = next(stream)
-        loss = nll(decoder, batch).mean()
+        loss = losses(decoder, batch).mean()
         decoder.zero_grad(set_to_none=True)
         loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(decoder.parameters(), clip)
@@ -155,6 +215,6 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = lr_at(step)
             optimizer.step()
-        tokens += batch.ids.numel()
+        tokens += batch.size
         yield Progress(step, float(loss.detach()), float(grad_norm), tokens)
     decoder.eval()

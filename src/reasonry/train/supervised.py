@@ -1,0 +1,168 @@
+"""A supervised run: a file of written answers, packed batches, checkpoints, the best by the loss on examples held out.
+
+Invariant: as in `train.loop`: a run killed at any instant and resumed ends with the weights of one that was not, bit for bit on a CPU with
+one thread. The order of examples is a function of the seed; weights, optimiser and position are in one file that is replaced whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reasonry.core import Message, Run, UserError
+from reasonry.lm.decoder import Decoder
+from reasonry.lm.tokenizer import Tokenizer
+from reasonry.tasks.loaders import ANSWERS, PROMPTS, json_lines
+from reasonry.train.compose import optimizer_of, schedule_of
+from reasonry.train.health import Progress
+from reasonry.train.loop import CHECKPOINT, STEPS
+from reasonry.train.settings import Supervised
+from reasonry.train.sft import Example, Pack, chat_example, cuts, fit, packed, packed_nll
+
+ROLES = ("system", "user", "assistant", "tool")
+
+
+def read_examples(path: Path, tokenizer: Tokenizer, longest: int, prompt: str | None = None, answer: str | None = None) -> list[Example]:
+    """The rows of a .jsonl file as examples of at most `longest` tokens.
+
+    A row has `messages` that end with the assistant's, or a prompt (text or messages) and an answer (text or number) column. Every
+    assistant message is learnt. Raises UserError, with file and line, for a row that cannot be used.
+    """
+    examples = []
+    for where, row in json_lines(path):
+        if not isinstance(row, Mapping):
+            raise UserError(f"{where}: is a {type(row).__name__} but must be an object with messages, or with a prompt and an answer")
+        example = chat_example(tokenizer, _chat(row, where, prompt, answer))
+        if len(example.ids) > longest:
+            raise UserError(f"{where}: has {len(example.ids)} tokens but the model's context holds {longest}; shorten or drop it")
+        examples.append(example)
+    if not examples:
+        raise UserError(f"{path}: holds no rows; give at least one")
+    return examples
+
+
+def _chat(row: Mapping[str, Any], where: str, prompt: str | None, answer: str | None) -> tuple[Message, ...]:
+    asked_in = prompt or next((c for c in PROMPTS if c in row), None)
+    if asked_in is None or asked_in not in row:
+        looked = repr(prompt) if prompt else f"any of {', '.join(PROMPTS)}"
+        raise UserError(f"{where}: has no column {looked}, only {', '.join(row)}; name the prompt's column with prompt")
+    asked = row[asked_in]
+    chat = (Message("user", asked),) if isinstance(asked, str) else _messages(asked, f"{where}: {asked_in}")
+    if chat[-1].role == "assistant":
+        return chat
+    said_in = answer or next((c for c in ANSWERS if c in row), None)
+    said = row.get(said_in) if said_in else None
+    if isinstance(said, bool) or not isinstance(said, str | int | float) or not str(said).strip():
+        raise UserError(
+            f"{where}: ends without an answer; end messages with the assistant's, or give an answer column (a text or a number)"
+        )
+    return (*chat, Message("assistant", str(said)))
+
+
+def _messages(value: Any, where: str) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        raise UserError(f"{where} is {str(value)[:60]!r} but must be a text or a list of messages")
+    for m in value:
+        if not isinstance(m, Mapping) or not isinstance(m.get("content"), str) or m.get("role") not in ROLES:
+            raise UserError(f"{where} holds {str(m)[:60]!r} but a message has a role ({', '.join(ROLES)}) and a text as content")
+    return tuple(Message(m["role"], m["content"]) for m in value)
+
+
+@dataclass
+class _Position:
+    step: int = 0
+    tokens: int = 0
+    best: float | None = None
+    """Least validation loss so far."""
+
+
+def hold_out(examples: Sequence[Example], n: int, seed: int) -> tuple[list[Example], list[Example]]:
+    """(training, validation): `n` examples drawn by the seed are held out. Raises UserError where nothing would be left."""
+    if n >= len(examples):
+        raise UserError(f"validation: is {n} but the file has {len(examples)} rows; hold out fewer")
+    out = set(torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))[:n].tolist())
+    return [e for i, e in enumerate(examples) if i not in out], [examples[i] for i in sorted(out)]
+
+
+def steps_of(s: Supervised, lengths: Sequence[int]) -> int:
+    """Steps of the run: those asked for, else what the epochs take."""
+    return s.steps or sum(len(cuts(lengths, s.batch_tokens, s.seed, epoch)) for epoch in range(s.epochs))
+
+
+def supervise(
+    decoder: Decoder, examples: Sequence[Example], held_out: Sequence[Example], s: Supervised, run: Run, progress: Progress
+) -> None:
+    """Trains `decoder` in place, from the run's checkpoint where there is one; with examples held out, the best weights remain."""
+    device = decoder.embed_tokens.weight.device
+    lengths = [len(e.ids) for e in examples]
+    steps = steps_of(s, lengths)
+    optimizers, schedule = optimizer_of(s)(decoder, s.lr, s.weight_decay), schedule_of(s, steps)
+    at = _resume(run, decoder, optimizers)
+    order = (cut for epoch in count() for cut in cuts(lengths, s.batch_tokens, s.seed, epoch))
+    stream: Iterator[Pack] = (packed([examples[i] for i in cut], device) for cut in islice(order, at.step, None))
+    began = time.perf_counter()
+    for p in fit(decoder, optimizers, stream, lambda i: s.lr * schedule(i), range(at.step, steps), at.tokens, s.clip_norm, packed_nll):
+        now = time.perf_counter()
+        record: dict[str, Any] = {
+            "step": p.step, "loss": p.loss, "grad_norm": p.grad_norm, "lr": s.lr * schedule(p.step), "tokens": p.tokens,
+            "tokens_per_second": (p.tokens - at.tokens) / (now - began), "seconds": now - began,
+        }  # fmt: skip
+        at.step, at.tokens = p.step + 1, p.tokens
+        at_checkpoint = at.step % s.save_every == 0 or at.step == steps
+        if at_checkpoint and held_out:
+            record["validation_loss"] = validation_loss(decoder, held_out, s.batch_tokens)
+        run.append(STEPS, record)
+        if at_checkpoint:
+            if held_out and (at.best is None or record["validation_loss"] < at.best):
+                at.best = record["validation_loss"]
+                _save(run.path / "best.pt", {"decoder": decoder.state_dict(), "step": at.step})
+            _save(
+                run.path / CHECKPOINT,
+                {"decoder": decoder.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "at": asdict(at)},
+            )
+        progress(record)
+        began = time.perf_counter()
+    if held_out:
+        decoder.load_state_dict(torch.load(run.path / "best.pt", weights_only=True, map_location=device)["decoder"])
+
+
+@torch.no_grad()
+def validation_loss(decoder: Decoder, examples: Sequence[Example], tokens: int) -> float:
+    """Mean negative log-likelihood of the examples' predicted tokens, in nats."""
+    device, total, n = decoder.embed_tokens.weight.device, 0.0, 0
+    for cut in cuts([len(e.ids) for e in examples], tokens, 0, 0):
+        losses = packed_nll(decoder, packed([examples[i] for i in cut], device))
+        total, n = total + float(losses.double().sum()), n + losses.numel()
+    return total / max(n, 1)
+
+
+def _save(path: Path, state: Mapping[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    with open(part, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _resume(run: Run, decoder: Decoder, optimizers: Sequence[torch.optim.Optimizer]) -> _Position:
+    at, path = _Position(), run.path / CHECKPOINT
+    if path.exists():
+        state = torch.load(path, weights_only=True, map_location=decoder.embed_tokens.weight.device)
+        decoder.load_state_dict(state["decoder"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        at = _Position(**state["at"])
+    lines = [line.decode() for line in run.lines(STEPS)]
+    kept = [line for line in lines if json.loads(line)["step"] < at.step]
+    if len(kept) != len(lines):
+        run.write(f"{STEPS}.jsonl", "".join(line + "\n" for line in kept))
+    return at
