@@ -1,0 +1,55 @@
+"""`reasonry probe`: what the commands print, write and refuse."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from reasonry import cli
+
+
+def call(monkeypatch, *arguments: str) -> int | str | None:
+    """Runs the command in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["reasonry", "probe", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code
+
+
+def ill_log(path, n: int = 100):
+    """A TRL-style log whose entropy collapses half way; a value that is no number in the middle."""
+    rows = [{"step": i, "reward": 0.1 + 0.001 * i, "entropy": 0.5 if i < n // 2 else 0.01, "kl": 0.1} for i in range(n)]
+    rows[3]["reward"] = np.nan
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return path
+
+
+def test_health_says_what_it_found_and_ends_with_0(tmp_path, monkeypatch, capsys):
+    path, page = ill_log(tmp_path / "log.jsonl"), tmp_path / "health.html"
+    assert call(monkeypatch, "health", str(path), "--out", str(page)) in (0, None)
+    said = capsys.readouterr().out
+    assert "ALARM entropy, from step 50 to the end: Entropy fell from 0.5 to 0.01" in said
+    assert "not judged: mismatch (no mismatch or mismatch_prob in the log)" in said
+    html = page.read_text()
+    assert html.count("<svg") == 3
+    assert "2 alarms" in html
+
+
+def test_health_as_json_is_valid_and_complete(tmp_path, monkeypatch, capsys):
+    assert call(monkeypatch, "health", str(ill_log(tmp_path / "log.jsonl")), "--json") in (0, None)
+    (held,) = json.loads(capsys.readouterr().out)
+    assert [(f["monitor"], f["step"], f["value"]) for f in held["findings"]] == [("numbers", 3.0, None), ("entropy", 50.0, 0.01)]
+    assert held["columns"]["kl_ref"] == "kl"
+    assert held["quiet"] == ["KL"]
+
+
+@pytest.mark.parametrize(("arguments", "says"), [(["health", "nowhere.csv"], "nowhere.csv"), (["health"], "LOG")])
+def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("reasonry: ")
+    assert len(said.err.strip().splitlines()) == 1
+    assert says in said.err
+    assert said.out == ""
