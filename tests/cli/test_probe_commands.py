@@ -44,7 +44,17 @@ def test_health_as_json_is_valid_and_complete(tmp_path, monkeypatch, capsys):
     assert held["quiet"] == ["KL"]
 
 
-@pytest.mark.parametrize(("arguments", "says"), [(["health", "nowhere.csv"], "nowhere.csv"), (["health"], "LOG")])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["health", "nowhere.csv"], "nowhere.csv"),
+        (["health"], "LOG"),
+        (["thinking-cost", "--model", "pocket", "--layers", "3"], "--layers: the shape is --model's already"),
+        (["thinking-cost", "--layers", "3"], "--width: it is missing"),
+        (["thinking-cost", "--carry", "8k"], "m is 8192 but must be smaller"),
+        (["thinking-cost", "--thinking", "long"], "'long' is not a length"),
+    ],
+)
 def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, *arguments) == 2
@@ -53,3 +63,17 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path, monkey
     assert len(said.err.strip().splitlines()) == 1
     assert says in said.err
     assert said.out == ""
+
+
+def test_thinking_cost_prints_the_comparison_and_takes_a_shape_by_numbers(tmp_path, monkeypatch, capsys):
+    numbers = ["--layers", "28", "--width", "1536", "--heads", "12", "--kv-heads", "2", "--ff", "8960", "--vocab", "151936"]
+    said = []
+    for more in ([], numbers):
+        wanted = ["--json", "--query", "1", "--thinking", "24k", "--out", str(tmp_path / "a.html")]
+        assert call(monkeypatch, "thinking-cost", *more, *wanted) in (0, None)
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0]["rows"] == said[1]["rows"]
+    assert said[0]["rows"][0]["ratio_causal"] == pytest.approx(0.87, rel=0.006)
+    assert "<svg" in (tmp_path / "a.html").read_text()
+    assert call(monkeypatch, "thinking-cost", "--model", "pocket-1m", "--chunk", "64", "--carry", "32", "--thinking", "1k") in (0, None)
+    assert "Chunks take fewer FLOPs from" in capsys.readouterr().out

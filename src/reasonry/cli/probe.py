@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from reasonry.cli import cli
+from reasonry.core import UserError
 
 OUT = click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write a page: FILE.html.")
 JSON = click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
@@ -52,7 +53,6 @@ def _print_json(value: Any) -> None:
 
 
 def _write(out: Path | None, text: Any) -> None:
-    from reasonry.core import UserError
     from reasonry.core.run import write_whole
 
     if out is None:
@@ -61,3 +61,52 @@ def _write(out: Path | None, text: Any) -> None:
         raise UserError(f"--out: there is no folder {out.parent}; make it first")
     write_whole(out, text())
     click.echo(f"\nPage: {out}", err=True)
+
+
+@probe.command("thinking-cost")
+@click.option(
+    "--model", metavar="SPEC", help="A checkpoint folder, a config.json, or pocket.  [default: the shape of R1-Distill-Qwen-1.5B]"
+)
+@click.option("--layers", type=click.IntRange(1), help="Or the shape by its numbers: blocks,")
+@click.option("--width", type=click.IntRange(1), help="hidden size,")
+@click.option("--heads", type=click.IntRange(1), help="query heads,")
+@click.option("--kv-heads", type=click.IntRange(1), help="key and value heads,  [default: as --heads]")
+@click.option("--ff", type=click.IntRange(1), help="the MLP's inner width,")
+@click.option("--vocab", type=click.IntRange(1), help="vocabulary.")
+@click.option("--head-dim", type=click.IntRange(1), help="Size of a head.  [default: width / heads]")
+@click.option("--thinking", default="8k,24k,96k,1M", show_default=True, help="Thinking lengths; k is 1024, M is 1024².")
+@click.option("--chunk", default="8k", show_default=True, help="C, thinking tokens a chunk.")
+@click.option("--carry", default="4k", show_default=True, help="m, tokens carried into the next chunk.")
+@click.option("--query", default="200", show_default=True, help="Tokens of the question.")
+@click.option("--kv-bytes", default=2, show_default=True, type=click.IntRange(1), help="Bytes of a number in the cache.")
+@JSON
+@OUT
+def thinking_cost(
+    model: str | None,
+    thinking: str,
+    chunk: str,
+    carry: str,
+    query: str,
+    kv_bytes: int,
+    as_json: bool,
+    out: Path | None,
+    **given: int | None,
+) -> None:
+    """Linear against quadratic: what long thinking costs on your model's shape, and from where chunking it pays."""
+    from reasonry.evaluate.thinking_cost import DEFAULT, Setting, cost_html, cost_json, cost_text, length, lengths, price, shape, shape_of
+
+    numbers = {name: value for name, value in given.items() if value is not None}
+    if model is not None and numbers:
+        raise UserError(f"--{next(iter(numbers)).replace('_', '-')}: the shape is --model's already; give one of the two")
+    name, config = DEFAULT if model is None else shape_of(model)
+    if numbers:
+        if missing := [flag for flag in ("layers", "width", "heads", "ff", "vocab") if flag not in numbers]:
+            raise UserError(f"--{missing[0]}: it is missing; a shape needs --layers, --width, --heads, --ff and --vocab")
+        name, config = "this shape", shape(**{"kv_heads": numbers["heads"], **numbers})
+    setting = Setting(name, config, length(chunk, "--chunk"), length(carry, "--carry"), length(query, "--query"), kv_bytes)
+    rows = price(setting, lengths(thinking))
+    if as_json:
+        _print_json(cost_json(setting, rows))
+    else:
+        click.echo(cost_text(setting, rows))
+    _write(out, lambda: cost_html(setting, rows))
