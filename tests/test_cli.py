@@ -11,6 +11,7 @@ from reasonry import cli
 from reasonry.core import Budget, Claim, Evidence, Finding, Kind, Paper, Result
 from reasonry.evaluate.command import parse_budgets
 from reasonry.papers import PAPERS
+from reasonry.papers.catalogue import FURTHER
 
 
 def call(monkeypatch, *arguments: str) -> int | str | None:
@@ -21,7 +22,7 @@ def call(monkeypatch, *arguments: str) -> int | str | None:
     return stop.value.code
 
 
-@pytest.mark.parametrize("command", [(), ("compare",), ("solve",), ("serve",), ("run",), ("papers",)])
+@pytest.mark.parametrize("command", [(), ("compare",), ("train",), ("solve",), ("serve",), ("run",), ("papers",)])
 def test_help_imports_nothing_heavy(command):
     """Help in under half a second means: no torch, numpy, matplotlib, HTTP or terminal library is imported for it."""
     code = f"""
@@ -90,7 +91,7 @@ def test_papers_lists_all_44_with_their_state(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, "papers", "--json") in (0, None)
     rows = json.loads(capsys.readouterr().out)
-    assert len(rows) == len({row["slug"] for row in rows}) == 44
+    assert len(rows) == len({row["slug"] for row in rows}) == 44 + len(FURTHER)
     assert {row["slug"] for row in rows if row["state"] == "built"} == set(PAPERS)
     assert call(monkeypatch, "papers", "delethink") in (0, None)
     shown = capsys.readouterr().out

@@ -7,6 +7,7 @@ different problems. `OUT/model` appears whole or not at all. Everything is done 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ from reasonry.train.compose import curriculum_of, entry_of, recipe_of, weights_o
 from reasonry.train.health import Progress, display
 from reasonry.train.loop import STEPS, Validate, frozen_copy, train
 from reasonry.train.result import card, save_model
+from reasonry.train.reward import Reward
 from reasonry.train.rollout import rollout
 from reasonry.train.settings import Settings, Supervised, plain, write
 from reasonry.train.supervised import hold_out, read_examples, steps_of, supervise
@@ -174,7 +176,7 @@ async def train_by_reward(
         if drawn.test:
             await evaluated(run, solver, task, drawn.test, s, ("before",), console)
         reference = frozen_copy(lm.decoder) if s.reference else None
-        validate = validation(solver, task, drawn.validation, s) if drawn.validation else None
+        validate = validation(solver, task, recipe.reward, drawn.validation, s) if drawn.validation else None
         with watched(console, s.steps, track, run) as progress:
             await train(lm, solver, task, curriculum, drawn.train, recipe, run, reference, beside, validate, progress)
         _save(lm.decoder, s, run, folder)
@@ -207,16 +209,16 @@ def watched(console: Console, steps: int, track: Sequence[str], run: Run) -> Ite
         yield both(open_.enter_context(display(console, steps)), *trackers)
 
 
-def validation(solver: Solver, task: Task, problems: Sequence[Problem], s: Settings) -> Validate:
-    """Mean score of one attempt at each validation problem, always with the same seeds."""
+def validation(solver: Solver, task: Task, reward: Reward, problems: Sequence[Problem], s: Settings) -> Validate:
+    """Mean reward of one attempt at each validation problem, always with the same seeds."""
 
     async def score() -> float:
-        scores: list[float] = []
+        rewards: list[float] = []
         async for group in rollout(solver, task, problems, Budget(completion_tokens=s.longest), 1, inner_seed(s.seed, -1)):
-            scores += [t.verdict.score for t in group.trajectories if t.verdict is not None and t.verdict.score is not None]
-        if not scores:
+            rewards += [r.reward for r in reward(group.problem, group.trajectories)]
+        if not rewards:
             raise UserError(f"validation: none of the {len(problems)} problems could be scored; look at the task, or set validation = 0")
-        return sum(scores) / len(scores)
+        return math.fsum(rewards) / len(rewards)
 
     return score
 

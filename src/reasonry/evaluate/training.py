@@ -43,7 +43,7 @@ PANELS = (
     Panel("Validation loss, nats a token", "validation_loss", "On the examples held out."),
     Panel("Reward", "reward", "Mean over all attempts of the step."),
     Panel("Passed, %, by stage", "pass_rate", "Share of attempts that the judge passed.", 100, True),
-    Panel("Validation, %", "validation", "Mean score on problems that are not trained on; the best one's weights are kept.", 100),
+    Panel("Validation", "validation", "Mean reward on problems that are not trained on; the best one's weights are kept."),
     Panel("Entropy, nats a token", "entropy", "How undecided the policy is where it samples."),
     Panel("KL to the start, nats a token", "kl_ref", "How far the policy has gone from the weights it began with."),
     Panel("Groups with one reward, %", "zero_variance", "All right or all wrong: nothing to learn from.", 100),
@@ -76,7 +76,7 @@ def title(records: Sequence[Record], evaluation: Report | None) -> str:
     if evaluation is not None and (said := before_after(evaluation)):
         return said
     for key, name, factor in (
-        ("validation", "Validation", 100),
+        ("validation", "Validation", 1),
         ("pass_rate", "Passed in training", 100),
         ("validation_loss", "Validation loss", 1),
         ("loss", "Loss", 1),

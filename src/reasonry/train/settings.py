@@ -85,6 +85,8 @@ class Settings:
     updates: int = 1
     """Optimiser steps on a batch."""
     lr: float = 1e-5
+    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
+    """`sgd` moves along the gradient itself: learning rates near 1 for a small model, where AdamW's are near 1e-4."""
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
     """Steps over which the learning rate rises."""
@@ -164,6 +166,7 @@ class Supervised:
     validation: int = 0
     """Examples held out; their loss is taken at every checkpoint, and the best weights are kept. 0: none."""
     lr: float = 1e-5
+    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup: int = 0
     weight_decay: float = 0.0
@@ -194,6 +197,7 @@ def _common(s: Settings | Supervised) -> list[Check]:
         *above,
         (s.weight_decay < 0, "weight_decay", s.weight_decay, "use 0 or more"),
         (s.warmup < 0, "warmup", s.warmup, "use 0 or more"),
+        (s.lora is not None and s.optimizer != "adamw", "optimizer", s.optimizer, "adapters are trained with adamw; leave it out"),
         (s.lora is None and (s.lora_alpha or s.lora_targets) is not None, "lora", s.lora, "give the rank too, or leave lora_* out"),
     ]
 
@@ -283,7 +287,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     return repr(value)
 
 

@@ -165,6 +165,11 @@ def muon(decoder: Decoder, lr: float, weight_decay: float) -> list[torch.optim.O
     return [Muon(inner, lr, weight_decay=weight_decay), torch.optim.AdamW(outer, lr=lr, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
+def sgd(decoder: Decoder, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Plain gradient descent: weights with large gradients move, the others hardly, so a noisy batch disturbs a trained model little."""
+    return [torch.optim.SGD(decoder.parameters(), lr=lr, weight_decay=weight_decay)]
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What the loop tells after every step."""
