@@ -64,3 +64,8 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry("promptcot2", "PromptCoT 2.0", "arXiv 2509.19894", "synth"),
 )
 """In the order of the list."""
+
+FURTHER: tuple[Entry, ...] = (
+    Entry("delethink-rl", "The Markovian Thinker: RL in the chunked environment", "arXiv 2510.06557", "solve, train"),
+)
+"""Second experiments on papers of the list, each with evidence of its own; in `PAPERS` when built, not counted among the 44."""
