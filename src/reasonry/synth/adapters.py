@@ -45,6 +45,13 @@ class Adapter:
             formula = f"{formula} {'+' if b > 0 else '-'} {spell(abs(b))}"
         return name if formula == name else f"({formula})"
 
+    def worked(self, y: Fraction) -> str:
+        """The way from an answer to the next slot as working, `6*2+5=`; empty where there is none to go."""
+        a, b = self.scale, self.offset
+        scaled = spell(y) if a == 1 else f"{spell(y)}*{spell(a)}"
+        shift = f"{'+' if b > 0 else '-'}{spell(abs(b))}" if b else ""
+        return f"{scaled}{shift}=" if a != 1 or b else ""
+
 
 identity = Adapter()
 """x = y."""

@@ -35,7 +35,7 @@ class Wording:
     """With `{text}`, the problem."""
     closing: str
     step: str = "{work}\n{name} = {value}"
-    """One step of a worked answer: the problem's own working and the value of its answer's name."""
+    """One step of a worked answer: the problem's own working and the value of its answer's name. With `{link}`, its adapter's first."""
 
 
 PLAIN = Wording(
@@ -101,11 +101,12 @@ class Chain:
     def working(self, wording: Wording = PLAIN, names: Sequence[str] | None = None) -> str | None:
         """A worked answer, step by step as `wording.step` has it; `None` where an atom does not know its working."""
         steps = []
-        for atom, x, y, name in zip(self.atoms, self.inputs, self.values, self._named(names), strict=True):
+        links = ["", *(phi.worked(y) for phi, y in zip(self.adapters, self.values, strict=False))]
+        for atom, x, y, name, link in zip(self.atoms, self.inputs, self.values, self._named(names), links, strict=True):
             if atom.work is None or x is None:
                 return None
             work = atom.work(x)
-            steps.append(wording.step.format(work=work, name=name, value=spell(y)) if self.h > 1 else work)
+            steps.append(wording.step.format(link=link, work=work, name=name, value=spell(y)) if self.h > 1 else work)
         return "\n".join(steps)
 
     def problem(
