@@ -1,7 +1,8 @@
 """A checkpoint folder of thirty thousand weights, a file of questions and a reward, for runs of `reasonry train` that take seconds.
 
 As a script: `tiny_run.py DIRECTORY KILLS SEED` runs the command there, killed as often as asked at random instants, each time resumed. Each
-try is a forked child, so the libraries are loaded once; a kill is `SIGKILL`. Prints how many kills struck and at which step each try began.
+try is a forked child, so the libraries are loaded once; a kill is `SIGKILL`. Prints how many kills struck, and how far
+the run was when each try began.
 """
 
 from __future__ import annotations
@@ -59,27 +60,35 @@ def main() -> None:
     """See the module."""
     folder, kills, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(sys.argv[3])
     arguments, out = prepare(folder), folder / "run"
-    struck, began, longest = 0, list[int](), 1.5
+    struck, began = 0, list[int]()
     while True:
-        resumed = ["--resume"] if (out / "recipe.toml").exists() else []
-        steps = (out / "steps.jsonl").read_bytes().count(b"\n") if (out / "steps.jsonl").exists() else 0
-        start = time.monotonic()
+        resumed = (out / "recipe.toml").exists()
+        began.append(progress(out))
         child = os.fork()
         if child == 0:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            os._exit(command(["train", "--out", str(out), *resumed] if resumed else [*arguments, "--out", str(out)]))
-        began.append(steps)
+            os._exit(command(["train", "--out", str(out), "--resume"] if resumed else [*arguments, "--out", str(out)]))
+        ended, status = 0, 0
         if struck < kills:
-            time.sleep(rng.random() * longest)
-            os.kill(child, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code == -signal.SIGKILL:
+            wanted = began[-1] + rng.randint(0, 3)
+            while not ended and progress(out) < wanted:
+                time.sleep(0.002)
+                ended, status = os.waitpid(child, os.WNOHANG)
+            time.sleep(rng.random() * 0.05)
+            if not ended:
+                os.kill(child, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(status if ended else os.waitpid(child, 0)[1])
+        if code or struck == kills:
+            if code != -signal.SIGKILL:
+                print(struck, *began)
+                sys.exit(code)
             struck += 1
-            continue
-        if struck < kills and code == 0:  # it was faster than the kill: the run is whole, start it over
-            longest = (time.monotonic() - start) * 0.9
-        print(struck, *began)
-        sys.exit(code)
+
+
+def progress(out: Path) -> int:
+    """How far a run is: attempts evaluated, steps taken, a model saved."""
+    logs = (out / "evaluation" / "attempts.jsonl", out / "steps.jsonl")
+    return sum(log.read_bytes().count(b"\n") for log in logs if log.exists()) + (out / "model").exists()
 
 
 if __name__ == "__main__":

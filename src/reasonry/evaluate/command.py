@@ -23,7 +23,8 @@ from reasonry.evaluate.report import Report
 from reasonry.evaluate.words import budget_words, headline, p_value, percent, signed
 from reasonry.lm.load import load_lm
 from reasonry.solve import build_solver
-from reasonry.tasks import Data, load_task
+from reasonry.synth.spec import load as load_task
+from reasonry.tasks import Data
 
 DEFAULT_PROBLEMS = 100
 """Where the request names no number; fewer where a file holds fewer."""
