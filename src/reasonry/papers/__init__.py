@@ -2,8 +2,10 @@
 
 from reasonry.core import Paper
 from reasonry.papers.delethink import PAPER as DELETHINK
+from reasonry.papers.delethink_rl import PAPER as DELETHINK_RL
+from reasonry.papers.h1 import PAPER as H1
 
-PAPERS: dict[str, Paper] = {DELETHINK.slug: DELETHINK}
+PAPERS: dict[str, Paper] = {paper.slug: paper for paper in (DELETHINK, DELETHINK_RL, H1)}
 """Slug → paper."""
 
 __all__ = ["PAPERS"]
