@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from toy_lm import Digits, toy_lm
-from train_toy import RECIPE, run_toy
+from train_toy import AHEAD, RECIPE, run_toy
 
 from reasonry.core import Budget, Problem, Trajectory, UserError, open_run
 from reasonry.solve import build_solver
@@ -70,12 +70,13 @@ def _always_paid(recipe: Recipe) -> Recipe:
     return replace(recipe, reward=Reward((lambda problem, group: [{"score": 1.0 + i} for i in range(len(group))],)))
 
 
-async def test_killed_anywhere_and_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
-    """Ten random kills; two updates a batch, a random objective, two stages, a companion, validation. Log and history are equal too."""
-    run = open_run(tmp_path / "whole", describe(RECIPE), resume=True)
-    whole = await run_toy(run, RECIPE)
-    script = Path(__file__).parent / "train_toy.py"
-    done = subprocess.run([sys.executable, str(script), str(tmp_path / "killed"), "10", "3"], capture_output=True, text=True, timeout=250)
+@pytest.mark.parametrize(("recipe", "kills", "seed"), [(RECIPE, "10", "3"), (AHEAD, "5", "6")], ids=["in turn", "ahead"])
+async def test_killed_anywhere_and_resumed_ends_with_the_same_weights(tmp_path: Path, recipe: Recipe, kills: str, seed: str) -> None:
+    """Random kills; two updates a batch, a random objective, two stages, a companion, validation. Log and history are equal too."""
+    run = open_run(tmp_path / "whole", describe(recipe), resume=True)
+    whole = await run_toy(run, recipe)
+    script, where = Path(__file__).parent / "train_toy.py", str(tmp_path / "killed")
+    done = subprocess.run([sys.executable, str(script), where, kills, seed, str(recipe.lag)], capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     digest, left, latest = done.stdout.split()
     assert digest == whole

@@ -1,4 +1,4 @@
-"""Trains the toy model in a directory, killed on the way as often as asked: `train_toy.py DIRECTORY KILLS SEED`; prints the weights' hash.
+"""Trains the toy model in a directory, killed on the way as often as asked: `train_toy.py DIRECTORY KILLS SEED LAG`; prints its hash.
 
 Each try is a forked child, so the libraries are loaded once; a kill is `SIGKILL` at a random time after a random number of steps, and the
 next child resumes. Printed too: how many kills were left over, and the latest step that a try began with.
@@ -33,6 +33,8 @@ from reasonry.train.tokens import Tokens
 from reasonry.train.update import Batch
 
 RECIPE = Recipe(objective=find("clip-cov").objective, lr=3e-3, steps=20, prompts=3, group=4, updates=2, save_every=2, seed=7)
+
+AHEAD = replace(RECIPE, lag=1, save_every=3)
 
 
 class Memory:
@@ -74,17 +76,18 @@ async def run_toy(run: Run, recipe: Recipe, spec: str = "self-consistency?k=2&ma
 def main() -> None:
     """See the module."""
     path, kills, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(sys.argv[3])
+    recipe = (RECIPE, AHEAD)[int(sys.argv[4])]
     resumed = []
     while True:
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
-            run = open_run(path, describe(RECIPE), resume=True)
-            run.write("digest", asyncio.run(run_toy(run, RECIPE, progress=partial(_tell, writer))))
+            run = open_run(path, describe(recipe), resume=True)
+            run.write("digest", asyncio.run(run_toy(run, recipe, progress=partial(_tell, writer))))
             os._exit(0)
         os.close(writer)
         steps: list[int] = []
-        wanted = rng.randint(0, 3) if kills else RECIPE.steps
+        wanted = rng.randint(0, 3) if kills else recipe.steps
         while len(steps) < wanted and (told := os.read(reader, 1)):
             steps += told
         resumed += steps[:1]

@@ -1,7 +1,9 @@
 """The training loop: draw problems, run the solver, reward, update, forget the cache, tell the curriculum; blind to which method runs.
 
-    course.ask(step)  ->  rollout(solver)  ->  reward(group)  ->  learn(batch)  ->  engine.flush()  ->  course.tell(step)
+    course.ask(step)  ->  rollout(solver)  ->  reward(group)  ->  course.tell(step)  ->  learn(batch)  ->  engine.flush()
 
+With `Recipe.lag` 1 the next batch is asked and sampled while this one is learned from, by a copy of the weights from before; never past a
+checkpoint or the end of a stage, so that both stand for everything that was sampled.
 With a `validate`, every checkpoint is validated; the best of a stage starts the next one, and the best of the last is what remains (h1).
 
 Invariant: a run killed at any instant and resumed ends with the weights of one that was not, bit for bit on a CPU with one thread. Every
@@ -21,6 +23,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
 
@@ -30,7 +33,7 @@ from reasonry.lm.decoder import Decoder
 from reasonry.lm.local import LocalLM
 from reasonry.train.beside import Beside
 from reasonry.train.curriculum import Course, Curriculum, Lesson, informative
-from reasonry.train.dynamic import fill, partly_right
+from reasonry.train.dynamic import Sampled, fill, partly_right
 from reasonry.train.health import Progress, of_attempts, silent
 from reasonry.train.history import Group, History
 from reasonry.train.recipe import Recipe
@@ -38,6 +41,7 @@ from reasonry.train.reward import Rewarded
 from reasonry.train.rollout import Attempts, rollout
 from reasonry.train.update import learn, make_batch
 
+P, T = ParamSpec("P"), TypeVar("T")
 STEPS = "steps"
 """The run's log, `steps.jsonl`: one record a step (`train.health`)."""
 HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
@@ -111,7 +115,7 @@ async def train(
     decoder = lm.decoder
     learners = _Learners(decoder, recipe.optimizer(decoder, recipe.lr, recipe.weight_decay), beside, decoder.embed_tokens.weight.device)
     at = _resume(run, learners)
-    lm.engine.flush()
+    _publish(lm, recipe.lag)
     course = Course(curriculum, problems, History(run.path / HISTORY, at.step), recipe.seed)
 
     def own(segment: Segment) -> bool:
@@ -121,40 +125,55 @@ async def train(
         many = len(group) >= min(2, recipe.group) and curriculum.group_filter([r.reward for r in group])
         return many and (not recipe.resample or partly_right(group))
 
-    while at.step < recipe.steps:
-        lr, began = recipe.lr * recipe.schedule(at.step), time.perf_counter()
-        if course.stage != at.stage:
-            _take_best(run, learners, lm, at)
-            at.stage, at.best = course.stage, None
-        drawn = await fill(
-            course, at.step, recipe.prompts, recipe.resample, recipe.seed, partial(_sample, solver, task, recipe, at.step), teaches
-        )
-        lesson, groups, rewarded, kept = drawn.lesson, drawn.groups, drawn.rewarded, drawn.kept
-        sampled = time.perf_counter()
-        batch = make_batch(kept, recipe, own, inner_seed(recipe.seed, at.step))
-        for b in beside if kept else ():
-            batch = replace(batch, tokens=await b.prepare(batch, kept, lesson, at.step))
+    async def sample(step: int, version: int) -> Sampled:
+        draw = partial(_sample, solver, task, recipe, step, version)
+        return await fill(course, step, recipe.prompts, recipe.resample, recipe.seed, draw, teaches)
+
+    async def update(step: int, drawn: Sampled, lr: float) -> dict[str, float]:
+        batch = make_batch(drawn.kept, recipe, own, inner_seed(recipe.seed, step))
+        beside_it = beside if drawn.kept else ()
+        for b in beside_it:
+            batch = replace(batch, tokens=await b.prepare(batch, drawn.kept, drawn.lesson, step))
         told = await asyncio.to_thread(learn, decoder, learners.optimizers, recipe, batch, lr, reference)
-        for b in beside if kept else ():
-            told = {**told, **await asyncio.to_thread(b.learn, batch, at.step)}
-        lm.engine.flush()
-        learned = time.perf_counter()
-        course.tell(at.step, _outcomes(lesson, groups))
-        tokens = sum(t.cost.completion_tokens for g in groups for t in g.trajectories)
-        record = {
-            "step": at.step, "stage": lesson.stage, **of_attempts(groups, rewarded), "draws": drawn.draws, "learned": len(kept), **told,
-            "lr": lr, "tokens": at.tokens + tokens, "tokens_per_second": tokens / (learned - began),
-            "seconds_sampling": sampled - began, "seconds_learning": learned - sampled,
-        }  # fmt: skip
-        at.step, at.tokens = at.step + 1, at.tokens + tokens
-        at_checkpoint = at.step % recipe.save_every == 0 or at.step == recipe.steps
-        if at_checkpoint and validate is not None:
-            record["validation"] = await validate()
-        run.append(STEPS, record)
-        if at_checkpoint:
-            _save(run, learners, at, record.get("validation"))
-        progress(record)
-    _take_best(run, learners, lm, at)
+        for b in beside_it:
+            told = {**told, **await asyncio.to_thread(b.learn, batch, step)}
+        return told
+
+    ahead: asyncio.Task[tuple[Sampled, float]] | None = None
+    try:
+        while at.step < recipe.steps:
+            lr, began = recipe.lr * recipe.schedule(at.step), time.perf_counter()
+            if course.stage != at.stage:
+                _take_best(run, learners, lm, recipe, at)
+                at.stage, at.best = course.stage, None
+            drawn, sampling = await (ahead or _timed(sample, at.step, at.step))
+            course.tell(at.step, _outcomes(drawn))
+            at_checkpoint = (at.step + 1) % recipe.save_every == 0 or at.step + 1 == recipe.steps
+            may_go_ahead = recipe.lag > 0 and not at_checkpoint and course.stage == at.stage
+            ahead = asyncio.create_task(_timed(sample, at.step + 1, at.step)) if may_go_ahead else None
+            told, learning = await _timed(update, at.step, drawn, lr)
+            if ahead is not None:
+                await asyncio.wait([ahead])  # one batch, one policy: new weights wait for its end
+            _publish(lm, recipe.lag)
+            tokens = sum(t.cost.completion_tokens for g in drawn.groups for t in g.trajectories)
+            record = {
+                "step": at.step, "stage": drawn.lesson.stage, **of_attempts(drawn.groups, drawn.rewarded), "draws": drawn.draws,
+                "learned": len(drawn.kept), **told, "lr": lr, "tokens": at.tokens + tokens,
+                "tokens_per_second": tokens / (time.perf_counter() - began), "seconds_sampling": sampling, "seconds_learning": learning,
+            }  # fmt: skip
+            at.step, at.tokens = at.step + 1, at.tokens + tokens
+            if at_checkpoint and validate is not None:
+                record["validation"] = await validate()
+            run.append(STEPS, record)
+            if at_checkpoint:
+                _save(run, learners, at, record.get("validation"))
+            progress(record)
+        _take_best(run, learners, lm, recipe, at)
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+        lm.engine.flush(decoder)
 
 
 def frozen_copy(decoder: Decoder) -> Decoder:
@@ -162,12 +181,23 @@ def frozen_copy(decoder: Decoder) -> Decoder:
     return deepcopy(decoder).requires_grad_(False)
 
 
+def _publish(lm: LocalLM, lag: int) -> None:
+    """The engine takes up the weights as they are now; with a lag, a copy of them, for they will change while it samples."""
+    lm.engine.flush(frozen_copy(lm.decoder) if lag else None)
+
+
+async def _timed(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> tuple[T, float]:
+    """What `work` gives, and how many seconds that took."""
+    began = time.perf_counter()
+    return await work(*args, **kwargs), time.perf_counter() - began
+
+
 async def _sample(
-    solver: Solver, task: Task, recipe: Recipe, step: int, lesson: Lesson, seed: int
+    solver: Solver, task: Task, recipe: Recipe, step: int, version: int, lesson: Lesson, seed: int
 ) -> tuple[list[Attempts], list[list[Rewarded]]]:
     """The lesson's groups and their rewards, in the lesson's order; a group is rewarded while others are still being sampled."""
     done: dict[int, tuple[Attempts, list[Rewarded]]] = {}
-    async with aclosing(rollout(solver, task, lesson.problems, lesson.budget, recipe.group, seed, step)) as finished:
+    async with aclosing(rollout(solver, task, lesson.problems, lesson.budget, recipe.group, seed, version)) as finished:
         async for group in finished:
             done[group.index] = group, await asyncio.to_thread(recipe.reward, group.problem, group.trajectories)
     groups = [done[i][0] for i in range(len(done))]
@@ -176,14 +206,14 @@ async def _sample(
     return groups, [done[i][1] for i in range(len(done))]
 
 
-def _outcomes(lesson: Lesson, groups: Sequence[Attempts]) -> list[Group]:
+def _outcomes(drawn: Sampled) -> list[Group]:
     """What the curriculum is told: passes of all judged attempts, filtered or not."""
     told: list[Group] = []
-    for g in groups:
+    for g in drawn.groups:
         judged = [t for t in g.trajectories if t.verdict is not None and t.verdict.passed is not None]
         right = [t for t in judged if t.verdict is not None and t.verdict.passed]
         if judged:
-            told.append(lesson.group(g.index, len(right), len(judged), right[0].answer if right else None))
+            told.append(drawn.lesson.group(g.index, len(right), len(judged), right[0].answer if right else None))
     return told
 
 
@@ -202,11 +232,11 @@ def _best(run: Run, step: int) -> Path:
     return run.path / f"best-{step}.pt"
 
 
-def _take_best(run: Run, learners: _Learners, lm: LocalLM, at: _Position) -> None:
+def _take_best(run: Run, learners: _Learners, lm: LocalLM, recipe: Recipe, at: _Position) -> None:
     """Goes back to the stage's best checkpoint where there is one."""
     if at.best is not None:
         learners.load(_best(run, at.best))
-        lm.engine.flush()
+        _publish(lm, recipe.lag)
 
 
 def _resume(run: Run, learners: _Learners) -> _Position:

@@ -72,6 +72,10 @@ class Recipe:
     """Further draws of problems at most, until `prompts` groups have right and wrong answers (dynamic sampling, DAPO)."""
     updates: int = 1
     """Optimiser steps on each batch; π_old is the policy before the first."""
+    lag: int = 0
+    """Batches that sampling may be ahead of learning: 0, or 1, when the next batch is sampled while this one is learned from, by the
+    weights from before. π_gen is then one batch older than π_old: an objective may correct for it (`TruncatedIS`, a ratio over `sampler`).
+    Around checkpoints and where a stage ends nothing is sampled ahead."""
     temperature: float = 1.0
     """What the solver samples at. The trainer scores at the same; a wrong one shows at once as `mismatch`."""
     reward: Reward = Reward()  # noqa: RUF009 (a frozen value)
@@ -88,6 +92,8 @@ class Recipe:
         for name in ("steps", "prompts", "group", "updates", "part_tokens", "save_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"Recipe: {name} is {getattr(self, name)} but must be at least 1")
+        if self.lag not in (0, 1):
+            raise UserError(f"Recipe: lag is {self.lag} but must be 0 or 1")
         if self.resample < 0:
             raise UserError(f"Recipe: resample is {self.resample} but must be at least 0")
         for name in ("lr", "clip_norm", "temperature"):

@@ -96,9 +96,11 @@ class Engine:
                     self.scheduler.remove(job)
                     job.row.job = None
 
-    def flush(self) -> None:
-        """Takes up changed weights; to be called whenever they change. Forgets cached prefixes; rows under way keep the keys they have."""
+    def flush(self, decoder: Decoder | None = None) -> None:
+        """Takes up changed weights, or those of another `decoder` of the same shape; to be called whenever they change. Forgets cached
+        prefixes; rows under way keep the keys they have."""
         with self._stepping, self.lock:
+            self.decoder = self.decoder if decoder is None else decoder
             self._fused = Fused(self.decoder) if fits(self.decoder) else None
             self.cache.clear()
 
