@@ -186,7 +186,7 @@ def _draw(panel: Panel, records: Sequence[Record]) -> Figure:
         )
         if not sparse:
             ax.plot(xs, running_mean(ys, max(len(points) // 12, 3)), color=colour, linewidth=2.2)
-        if panel.by_stage and len(stages) > 1:
+        if stage is not None and len(stages) > 1:
             ax.annotate(
                 f"{stage + 1}", (xs[0], ys[0]), xytext=(2, 8), textcoords="offset points", color=colour, fontsize=12, fontweight="bold"
             )

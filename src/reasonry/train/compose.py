@@ -37,7 +37,7 @@ from reasonry.train.ratio import Clip, reference
 from reasonry.train.recipe import Recipe, WarmCosine, constant
 from reasonry.train.reward import Reward, Signal, Weighted, overlong, trl_reward, verdict
 from reasonry.train.settings import Settings, Supervised
-from reasonry.train.sft import adamw, muon, sgd
+from reasonry.train.sft import adamw, muon, norms
 
 
 def objective_of(s: Settings) -> Objective:
@@ -145,7 +145,7 @@ def schedule_of(s: Settings | Supervised, steps: int) -> Callable[[int], float]:
 def optimizer_of(s: Settings | Supervised) -> Callable[[Decoder, float, float], list[torch.optim.Optimizer]]:
     """Over the weights, or over adapters."""
     if s.lora is None:
-        return {"adamw": adamw, "muon": muon, "sgd": sgd}[s.optimizer]
+        return {"adamw": adamw, "muon": muon, "norms": norms}[s.optimizer]
     from reasonry.train.lora import PRODUCTS, LoRA
 
     return LoRA(s.lora, 2.0 * s.lora if s.lora_alpha is None else s.lora_alpha, s.lora_targets or PRODUCTS, s.seed)

@@ -85,8 +85,8 @@ class Settings:
     updates: int = 1
     """Optimiser steps on a batch."""
     lr: float = 1e-5
-    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
-    """`sgd` moves along the gradient itself: learning rates near 1 for a small model, where AdamW's are near 1e-4."""
+    optimizer: Literal["adamw", "muon", "norms"] = "adamw"
+    """`norms`: AdamW over the norms' gains alone, a few thousand numbers; learning rates near 1e-2."""
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
     """Steps over which the learning rate rises."""
@@ -166,7 +166,7 @@ class Supervised:
     validation: int = 0
     """Examples held out; their loss is taken at every checkpoint, and the best weights are kept. 0: none."""
     lr: float = 1e-5
-    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "muon", "norms"] = "adamw"
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup: int = 0
     weight_decay: float = 0.0
@@ -208,7 +208,7 @@ def _refuse(checks: list[Check]) -> None:
             raise UserError(f"{name}: is {_shown(value)}; {mend}")
 
 
-S = TypeVar("S", Settings, Supervised)
+S = TypeVar("S", bound="Settings | Supervised")
 
 
 def shipped() -> dict[str, Path]:

@@ -165,9 +165,13 @@ def muon(decoder: Decoder, lr: float, weight_decay: float) -> list[torch.optim.O
     return [Muon(inner, lr, weight_decay=weight_decay), torch.optim.AdamW(outer, lr=lr, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
-def sgd(decoder: Decoder, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Plain gradient descent: weights with large gradients move, the others hardly, so a noisy batch disturbs a trained model little."""
-    return [torch.optim.SGD(decoder.parameters(), lr=lr, weight_decay=weight_decay)]
+def norms(decoder: Decoder, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """AdamW over the norms' gains alone; all else is frozen. So few numbers hardly teach anything new, but they sharpen or soften what is
+    known, from few noisy batches and without breaking it (norm tuning, arXiv 2312.11420)."""
+    for p in decoder.parameters():
+        p.requires_grad_(p.ndim < 2)
+    gains = [p for p in decoder.parameters() if p.ndim < 2]
+    return [torch.optim.AdamW(gains, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay)]
 
 
 @dataclass(frozen=True, slots=True)
