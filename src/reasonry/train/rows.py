@@ -1,11 +1,11 @@
 """Recorded model calls as one flat batch for the trainer's own network, and the log-probabilities it gives them.
 
 Invariants. Nothing is padded in the network's matrix products, and a token that several rows have in common *with all before it* (the
-prompt of a group, the query of every chunk) is computed once. Attention is computed row by row, so no row sees another. At most one chunk
-of logits is alive, forward or backward. Values and gradients are those of scoring the rows one at a time.
+prompt of a group, the query of every chunk, an answer given twice) is computed once. Attention is computed row by row, so no row sees
+another. At most one chunk of logits is alive, forward or backward. Values and gradients are those of scoring the rows one at a time.
 
-Letters: R rows, U distinct tokens (nodes of the trie of all rows), N trained tokens, L tokens of a row, D width, V vocabulary,
-Hq and Hkv query and key–value heads, K head size.
+Letters: R rows, U distinct tokens (nodes of the trie of all rows), N trained tokens, W distinct ones among them, L tokens of a row,
+D width, V vocabulary, Hq and Hkv query and key–value heads, K head size.
 """
 
 from __future__ import annotations
@@ -72,9 +72,11 @@ class Layout:
     back: Tensor
     """[U]: where each token's result stands among all buckets' results."""
     before: Tensor
-    """[N]: the token of U whose hidden state predicts each trained token; in the order of the rows."""
+    """[W]: the tokens of U whose hidden states predict a trained token."""
     wanted: Tensor
-    """[N]: the trained tokens' ids."""
+    """[W]: the ids they predict; each pair once."""
+    spread: Tensor
+    """[N]: where among the W pairs each trained token's is; in the order of the rows."""
 
     def __call__(self, site: Site, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q [1, U, Hq, K], k and v [1, U, Hkv, K] -> [1, U, Hq, K]."""
@@ -86,8 +88,8 @@ def lay_out(rows: Sequence[Row], device: torch.device) -> Layout:
     """Merges the rows' common beginnings and sorts what is left into buckets. Tokens after a row's last trained one are left out."""
     nodes: dict[tuple[int, int, int], int] = {}
     paths: list[list[int]] = []
-    before: list[int] = []
-    wanted: list[int] = []
+    pairs: dict[tuple[int, int], int] = {}
+    spread: list[int] = []
     for row in rows:
         if not row.trained:
             continue
@@ -96,8 +98,7 @@ def lay_out(rows: Sequence[Row], device: torch.device) -> Layout:
             node = nodes.setdefault((node, token, position), len(nodes))
             path.append(node)
         paths.append(path)
-        before += [path[i - 1] for i in row.trained]
-        wanted += [row.ids[i] for i in row.trained]
+        spread += [pairs.setdefault((path[i - 1], row.ids[i]), len(pairs)) for i in row.trained]
 
     owned = [False] * len(nodes)
     leaves: list[list[int]] = []
@@ -118,13 +119,15 @@ def lay_out(rows: Sequence[Row], device: torch.device) -> Layout:
         buckets.append(torch.tensor([path + path[-1:] * (width - len(path)) for path in bucket], device=device))
         offset += len(bucket) * width
     keys = torch.tensor(list(nodes), dtype=torch.int64, device=device).reshape(-1, 3)
+    predicted = torch.tensor(list(pairs), dtype=torch.int64, device=device).reshape(-1, 2)
     return Layout(
         ids=keys[:, 1],
         positions=keys[:, 2],
         buckets=tuple(buckets),
         back=torch.tensor(back, dtype=torch.int64, device=device),
-        before=torch.tensor(before, dtype=torch.int64, device=device),
-        wanted=torch.tensor(wanted, dtype=torch.int64, device=device),
+        before=predicted[:, 0],
+        wanted=predicted[:, 1],
+        spread=torch.tensor(spread, dtype=torch.int64, device=device),
     )
 
 
@@ -169,7 +172,7 @@ def read(decoder: Decoder, layout: Layout, temperature: float, what: Read = chos
 
     size = max(LOGITS // decoder.config.vocab_size, 1)
     if len(hidden) <= size:
-        return some(hidden, layout.wanted)
+        return tuple(x[layout.spread] for x in some(hidden, layout.wanted))
     parts = zip(hidden.split(size), layout.wanted.split(size), strict=True)
     chunks = [checkpoint(some, states, ids, use_reentrant=False, preserve_rng_state=False) for states, ids in parts]
-    return tuple(torch.cat(column) for column in zip(*chunks, strict=True))
+    return tuple(torch.cat(column)[layout.spread] for column in zip(*chunks, strict=True))
