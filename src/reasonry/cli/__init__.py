@@ -289,4 +289,4 @@ def main() -> None:
         sys.exit(130)
 
 
-from reasonry.cli import probe  # noqa: E402, F401 (adds its commands to `cli`)
+from reasonry.cli import probe, scale_fit  # noqa: E402, F401 (adds their commands to `cli`)
