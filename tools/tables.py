@@ -1,6 +1,7 @@
 """Everything in the repository that is generated from code or from stored measurements: `make tables`.
 
-Writes the README's `table` and `file` blocks, one page per paper in `docs/papers/`, and `docs/api.txt`, the public interface as names.
+Writes the README's `table` and `file` blocks, one page per paper in `docs/papers/`, `docs/objectives.md`, and `docs/api.txt`, the public
+interface as names.
 `--check` (part of `make test`) fails where any of them is stale. A changed interface needs a changed CHANGELOG: `api.txt` remembers the
 CHANGELOG it was made beside, and is not renewed until that has moved on too.
 """
@@ -20,6 +21,7 @@ import click
 import msgspec
 
 from blocks import ROOT, Maker, fenced, fill, table
+from objectives import objectives_page
 from reasonry.core import Evidence, Paper, Result
 from reasonry.papers import PAPERS
 
@@ -240,6 +242,7 @@ def generated() -> dict[Path, str]:
         readme: fill(readme.read_text(), makers),
         ROOT / "docs" / "papers" / "index.md": papers_index(),
         ROOT / "docs" / "models.md": models_page(),
+        ROOT / "docs" / "objectives.md": objectives_page(),
         api: api_text(api.read_text() if api.exists() else ""),
     }
     for slug, paper in PAPERS.items():

@@ -388,7 +388,7 @@ def _flat(state: Any) -> Any:
     return [_flat(v) for v in state] if isinstance(state, Sequence) and not isinstance(state, str) else state
 
 
-NEEDS_MORE = {"hicra": "planning", "deepsearch": "value", "hero": "weight"}
+NEEDS_MORE = {"hicra": "planning", "deepsearch": "step", "hero": "weight"}
 """Entries that read what no part brings yet."""
 
 

@@ -45,11 +45,11 @@ CUTS: dict[str, tuple[Cuts, int]] = {"vineppo": (at_lines, 9), "spo-segment": (A
 """Where answers are cut into steps, and K, the endings from each; 9 is both papers'."""
 
 
-def complete(entry: Entry, recipe: Recipe, longest: int, pretrain: int = 20, resample: int = 8) -> Recipe:
-    """The recipe with the entry's objective, and with its reward, schedule and sampling where it has its own.
+def complete(entry: Entry, recipe: Recipe, longest: int, pretrain: int = 20) -> Recipe:
+    """The recipe with the entry's objective, and with its reward and schedule where it has its own.
 
     `longest`: tokens an answer may have. `pretrain`: steps a critic learns before the policy does, which the papers do not give for other
-    tasks. `resample`: most further draws of dynamic sampling. A recipe with a reward of its own keeps it and gets no signal added.
+    tasks. A recipe with a reward of its own keeps it and gets no signal added. Dynamic sampling (DAPO) is the recipe's own `resample`.
     """
     recipe = replace(recipe, objective=entry.objective)
     if recipe.reward == Reward() and entry.slug in OVERLONG:

@@ -39,6 +39,8 @@ from reasonry.train.variants import CENTRED, CRITIC, EPS_02, GROUP, HIGHER, OVER
 FLOW_GRPO = Objective(advantage=GROUP, ratio=TOKEN, surrogate=PPO(Clip(0.8, 1.3)), aggregate=turn_mean, kl=InLoss(0.001, k3))
 RFT = Objective(advantage=best_of_group, ratio=None, surrogate=Reinforce(), aggregate=where_nonzero)
 PAIRS = Objective(advantage=best_and_worst, ratio=Ratio(per_token, reference), surrogate=Preference(0.1), aggregate=prompt_sum)
+TURNS = Part("which turns are trained, by their role (`Recipe.trained`)", "train/recipe.py")
+PLANNER = Part("the planner's own loop of turns and tools", None)
 UNSTATED = "The source says only GRPO; clip .2 and the mean over answers are the GRPO paper's."
 
 RECIPES: tuple[Entry, ...] = (
@@ -74,8 +76,9 @@ RECIPES: tuple[Entry, ...] = (
         ),
         (
             ZERO_VARIANCE, Part("no-positive-resampling (per-prompt history)", "train/curriculum.py"),
-            Part("forced interruption of long thinking", None),
-            Part("fp32 logits on both sides", None), Part("asynchronous rollout, k = 8", None),
+            Part("fp32 logits on both sides: a policy is trained, and samples, in fp32 weights", "train/rows.py"),
+            Part("sampling one batch ahead of learning (`Recipe.lag`)", "train/loop.py"),
+            Part("forced interruption of long thinking", None), Part("sampling eight batches ahead, on machines of its own", None),
         ),
     ),
     Entry(
@@ -131,12 +134,12 @@ RECIPES: tuple[Entry, ...] = (
     Entry(
         "agentflow", "AgentFlow: Flow-GRPO as printed", ("2510.05592",), FLOW_GRPO,
         Known.PAPER, "Final reward broadcast to all turns; mean over tokens, then turns, then rollouts; KL .001.",
-        ("Clip .2/.3 is the code's; the paper's ε is one number.",), (Part("planner turns as segments", None), REFERENCE),
+        ("Clip .2/.3 is the code's; the paper's ε is one number.",), (TURNS, PLANNER, REFERENCE),
     ),
     Entry(
         "agentflow-code", "AgentFlow: Flow-GRPO as run", ("2510.05592",), replace(FLOW_GRPO, aggregate=token_mean),
         Known.CODE, "The code never sets verl's aggregation, so its default, the batch's token mean, applies.", (),
-        (Part("planner turns as segments", None), REFERENCE),
+        (TURNS, PLANNER, REFERENCE),
     ),
     Entry(
         "agentgym-rl", "AgentGym-RL, ScalingInter-RL", ("2509.08755",),
@@ -192,7 +195,10 @@ RECIPES: tuple[Entry, ...] = (
         "kimi-dev", "Kimi-Dev", ("2509.23045",),
         Objective(advantage=CENTRED, ratio=TOKEN, surrogate=MirrorDescent(tau=0.1), aggregate=trajectory_sum),
         Known.RECALLED, "Kimi k1.5's update on execution outcomes.", ("τ = 0.1 is ours; not published.",),
-        (Part("execution rewards for patches and tests", None), Part("zero-pass filter and curriculum", None)),
+        (
+            Part("execution rewards for patches and tests", None), Part("zero-pass filter (`ever_passed`)", "train/curriculum.py"),
+            Part("its curriculum of re-admitted prompts", None),
+        ),
     ),
     Entry(
         "refrag", "REFRAG's chunk policy", ("2509.01092",),

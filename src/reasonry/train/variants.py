@@ -67,10 +67,11 @@ CENTRED = Outcome(group_mean, unscaled)
 
 CRITIC = (
     Part("advantages, targets and clipped loss of a critic", "train/credit.py"),
-    Part("a value head and its update in the loop", None),
+    Part("a value head on a trunk of its own, learned beside the policy", "train/critic.py"),
 )
-REFERENCE = Part("log-probabilities of a frozen reference policy", None)
-DYNAMIC_SAMPLING = Part("dynamic sampling: resample until every prompt of the batch has answers right and wrong", None)
+PRE_TRAINING = Part("value pre-training on a frozen policy's returns (`After`)", "train/critic.py")
+REFERENCE = Part("log-probabilities of a frozen reference policy", "train/update.py")
+DYNAMIC_SAMPLING = Part("dynamic sampling: resample until every prompt of the batch has answers right and wrong", "train/dynamic.py")
 OVERLONG = Part("soft overlong penalty in the reward", "train/reward.py")
 ZERO_VARIANCE = Part("zero-variance filter (`informative`, `Tokens.keep`)", "train/tokens.py")
 
@@ -90,7 +91,7 @@ VARIANTS: tuple[Entry, ...] = (
             advantage=Outcome(given, unscaled), ratio=None, surrogate=Reinforce(), aggregate=trajectory_sum, kl=InReward(0.05),
         ),
         Known.LIBRARY, "R − R(greedy answer), KL in the reward.", ("β = 0.05 is ours (TRL's for RLOO).",),
-        (Part("one greedy answer per prompt, judged, in Tokens.baseline", None), REFERENCE),
+        (Part("one greedy answer per prompt, judged, in Tokens.baseline", "train/greedy.py"), REFERENCE),
     ),
     Entry(
         "rloo", "RLOO", ("2402.14740",),
@@ -131,7 +132,7 @@ VARIANTS: tuple[Entry, ...] = (
         "vc-ppo", "VC-PPO", ("2503.01491",),
         Objective(advantage=GAE(lam=Fixed(0.95)), reshape=(whiten,), ratio=TOKEN, surrogate=PPO(EPS_02), aggregate=token_mean),
         Known.PAPER, "Decoupled GAE: λ = .95 for the policy, `value_targets(λ = 1)` for the critic.", (),
-        (*CRITIC, Part("value pre-training on a frozen policy's returns", None)),
+        (*CRITIC, PRE_TRAINING),
     ),
     Entry(
         "vapo", "VAPO", ("2504.05118",),
@@ -141,39 +142,46 @@ VARIANTS: tuple[Entry, ...] = (
         ),
         Known.PAPER, "λ_critic = 1, λ_policy = 1 − 1/(.05·T), clip .2/.28, token mean, +0.1·NLL on correct answers; 512 prompts × 16.",
         ("The formula for λ is negative below 20 tokens; 0 here.",),
-        (*CRITIC, Part("value pre-training on a frozen policy's returns", None)),
+        (*CRITIC, PRE_TRAINING),
     ),
     Entry(
         "vrpo", "VRPO", ("2508.03058",),
         Objective(advantage=GAE(), reshape=(whiten,), ratio=TOKEN, surrogate=PPO(EPS_02), aggregate=token_mean, kl=InReward(0.02)),
-        Known.PAPER, "PPO whose value model is hardened against noisy rewards; the policy's objective is PPO's.", (),
-        (*CRITIC, REFERENCE, Part("auxiliary losses (entropy, perplexity) and an information bottleneck in the value model", None)),
+        Known.RECALLED, "PPO whose value model is hardened against noisy rewards; the policy's objective is PPO's.",
+        ("What the value model's further losses are exactly is our reading: see the file's docstring.",),
+        (
+            *CRITIC, REFERENCE,
+            Part("auxiliary losses (entropy, perplexity) and an information bottleneck in the value model", "train/vrpo.py"),
+        ),
     ),
     Entry(
         "prime", "PRIME", ("2502.01456",),
         Objective(advantage=ProcessLeaveOneOut(), ratio=TOKEN, surrogate=PPO(EPS_02), aggregate=token_mean),
         Known.PAPER, "Implicit process reward β_p·log π_φ/π_ref per token; leave-one-out on process and outcome returns.", (),
-        (Part("an implicit process-reward model trained online on outcomes, in Tokens.process", None),),
+        (Part("an implicit process-reward model trained online on outcomes, in Tokens.process", "train/prm.py"),),
     ),
     Entry(
         "vineppo", "VinePPO", ("2410.01679",),
         Objective(advantage=step_values, ratio=TOKEN, surrogate=PPO(EPS_02), aggregate=token_mean),
         Known.PAPER, "V(s) by K Monte-Carlo continuations, Â of a step = V(s′) − V(s).", (),
-        (Part("cutting answers into steps and K continuations from each, in Tokens.value and Tokens.step", None),),
+        (
+            Part("cutting answers into steps and K continuations from each, in Tokens.value and Tokens.step", "train/continuations.py"),
+            Part("continuing any solver's attempt from any token", "train/replay.py"),
+        ),
     ),
     Entry(
         "spo-segment", "Segment Policy Optimization", ("2505.23564",),
         Objective(advantage=step_values, ratio=TOKEN, surrogate=PPO(EPS_02), aggregate=token_mean),
         Known.PAPER, "Monte-Carlo advantages of segments, cut at low-probability tokens.",
         ("Shares its short name with single-stream SPO. The paper also masks high-probability tokens; not here.",),
-        (Part("cut points and Monte-Carlo values of segments", None),),
+        (Part("cut points and Monte-Carlo values of segments", "train/continuations.py"),),
     ),
     Entry(
         "spo-single-stream", "Single-stream Policy Optimization", ("2509.13232",),
         Objective(advantage=Outcome(given, BatchWhiten()), ratio=TOKEN, surrogate=PPO(HIGHER), aggregate=token_mean),
         Known.PAPER, "No group: a persistent, KL-adaptive value of each prompt as baseline, advantages normalised over the batch.",
         ("Shares its short name with segment SPO. Clip bounds are ours (DAPO's).",),
-        (Part("the per-prompt value tracker, in Tokens.baseline", None),),
+        (Part("the per-prompt value tracker, in Tokens.baseline", "train/tracker.py"),),
     ),
     Entry(
         "grpo", "GRPO", ("2402.03300",), GRPO,
@@ -265,7 +273,7 @@ VARIANTS: tuple[Entry, ...] = (
         "clip-cov", "Clip-Cov", ("2505.22617",),
         Objective(advantage=GROUP, ratio=TOKEN, surrogate=ClipCov(EPS_02), aggregate=token_mean),
         Known.LIBRARY, "No gradient on a random 2e-4 of the tokens whose (Â − mean)(log π − mean) is in [1, 5].", (),
-        (Part("one random number per token, in Tokens.draw", None),),
+        (Part("one random number per token, in Tokens.draw", "train/update.py"),),
     ),
     Entry(
         "kl-cov", "KL-Cov", ("2505.22617",),
@@ -282,7 +290,7 @@ VARIANTS: tuple[Entry, ...] = (
         "kimi-k1.5", "Kimi k1.5", ("2501.12599",),
         Objective(advantage=CENTRED, ratio=TOKEN, surrogate=MirrorDescent(tau=0.1), aggregate=trajectory_sum),
         Known.PAPER, "(R − μ)∇log π − (τ/2)∇(log π/π_old)² per answer: online mirror descent.", ("τ = 0.1 is ours; not published.",),
-        (Part("length reward", None),),
+        (Part("length reward", "train/lengths.py"),),
     ),
     Entry(
         "nft", "NFT", ("2505.18116",),

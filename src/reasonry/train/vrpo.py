@@ -22,10 +22,14 @@ from reasonry.train.rows import Layout, chosen_and_entropy, read
 from reasonry.train.update import Batch
 
 
+QUIET = -4.0
+"""log σ² at first: the bottleneck begins nearly open, or noise would drown the few batches it begins with."""
+
+
 class HardenedHead(nn.Module):
     """A `critic.Head`. The frozen model is no part of its state."""
 
-    def __init__(self, frozen: Decoder, Z: int = 32, beta: float = 1e-3, alpha: float = 0.1, temperature: float = 1.0) -> None:
+    def __init__(self, frozen: Decoder, Z: int = 32, beta: float = 1e-3, alpha: float = 0.01, temperature: float = 1.0) -> None:
         """`frozen` guides the auxiliary losses: a `frozen_copy` of the policy's first weights."""
         super().__init__()
         self.squeeze, self.out, self.tell = nn.Linear(frozen.config.hidden_size, 2 * Z), nn.Linear(Z, 1), nn.Linear(Z, 2)
@@ -34,6 +38,7 @@ class HardenedHead(nn.Module):
             self.squeeze.weight.normal_(0.0, frozen.config.hidden_size**-0.5, generator=generator)
             for p in (self.squeeze.bias, self.out.weight, self.out.bias, self.tell.weight, self.tell.bias):
                 p.zero_()
+            self.squeeze.bias[Z:] = QUIET
         self.beta, self.alpha, self.temperature = beta, alpha, temperature
         self._frozen = (frozen,)  # in a tuple: not a module of this one
 
