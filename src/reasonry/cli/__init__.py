@@ -254,10 +254,13 @@ def _show_paper(paper: Paper, folder: Path, as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
+    from reasonry.cli import survey
+
     found = _stored(paper.slug, folder)
     if as_json:
         shown = {key: value for key, value in asdict(paper).items() if key != "run"}
-        click.echo(json.dumps({**shown, "evidence": asdict(found) if found else None}, indent=2, ensure_ascii=False))
+        more = survey.as_data() if paper.slug == survey.SLUG else {}
+        click.echo(json.dumps({**shown, "evidence": asdict(found) if found else None, **more}, indent=2, ensure_ascii=False))
         return
     click.echo(f"{paper.title} (arXiv {paper.arxiv})\n{paper.summary}\n\nAlgorithm: {paper.method}\nFails when: {paper.fails_when}\n")
     findings = {finding.claim: finding for finding in found.findings} if found else {}
@@ -269,6 +272,8 @@ def _show_paper(paper: Paper, folder: Path, as_json: bool) -> None:
         )
     if not found:
         click.echo(f"Measure it: reasonry run {paper.slug}")
+    if paper.slug == survey.SLUG:
+        click.echo("\n" + survey.as_text(), nl=False)
 
 
 def main() -> None:
