@@ -53,6 +53,10 @@ def test_health_as_json_is_valid_and_complete(tmp_path, monkeypatch, capsys):
         (["thinking-cost", "--layers", "3"], "--width: it is missing"),
         (["thinking-cost", "--carry", "8k"], "m is 8192 but must be smaller"),
         (["thinking-cost", "--thinking", "long"], "'long' is not a length"),
+        (["reward", "--reward", "a:b"], "DATA: name a file or run directory, or sample"),
+        (["reward", "nowhere.jsonl", "--reward", "json:loads"], "--reward: json:loads takes"),
+        (["reward", "nowhere.jsonl", "--reward", "reasonry.train.reward:verdict"], "nowhere.jsonl: there is no such file"),
+        (["reward", "--model", "pocket-1m", "--task", "astrology", "--reward", "reasonry.train.reward:verdict"], "'astrology' is unknown"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):
@@ -77,3 +81,24 @@ def test_thinking_cost_prints_the_comparison_and_takes_a_shape_by_numbers(tmp_pa
     assert "<svg" in (tmp_path / "a.html").read_text()
     assert call(monkeypatch, "thinking-cost", "--model", "pocket-1m", "--chunk", "64", "--carry", "32", "--thinking", "1k") in (0, None)
     assert "Chunks take fewer FLOPs from" in capsys.readouterr().out
+
+
+def test_reward_lints_a_file_and_a_run_directory(tmp_path, monkeypatch, capsys):
+    source, data = tmp_path / "mine.py", tmp_path / "data.jsonl"
+    source.write_text("def anywhere(completions, answer, **columns):\n    return [float(a in c) for c, a in zip(completions, answer)]\n")
+    row = {"prompt": "40+2?", "completions": ["40 and 2\n#### 42", "40 and 2\n#### 43"], "answer": "42", "correct": [1, 0]}
+    data.write_text("\n".join(json.dumps({**row, "id": i}) for i in range(4)))
+    page = tmp_path / "page.html"
+    assert call(monkeypatch, "reward", str(data), "--reward", f"{source}:anywhere", "--out", str(page)) in (0, None)
+    said = capsys.readouterr().out
+    assert "'11 answers in one' earns as much as the right answer on 100 % of 4 problems" in said
+    assert "the right answer           right" in said
+    assert "What each scenario earns" in page.read_text()
+    monkeypatch.setattr(sys, "argv", ["reasonry", "compare", "--model", "pocket-1m", "--task", "arithmetic?steps=1", "--solver", "single"])
+    sys.argv += ["--budget", "32", "-n", "3", "--attempts", "4", "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit):
+        cli.main()
+    capsys.readouterr()
+    assert call(monkeypatch, "reward", str(tmp_path / "run"), "--reward", "reasonry.train.reward:verdict", "--json") in (0, None)
+    held = json.loads(capsys.readouterr().out)
+    assert (held["groups"], held["answers"], held["low"] >= 0, held["high"] <= 1) == (3, 12, True, True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_run import command, prepare
+from tiny_run import command, prepare, progress
 
 from reasonry.lm.checkpoint import load_decoder
 from reasonry.nn.attention import causal
@@ -117,6 +119,31 @@ def test_killed_at_ten_random_instants_it_ends_like_an_unkilled_one(whole: Path,
     assert accuracies[0] == accuracies[1]
 
 
+def test_ctrl_c_says_how_to_go_on_and_it_does(whole: Path, tmp_path: Path) -> None:
+    """Interrupted in the middle of training: exit code 130, one line with the command, which ends in the same weights."""
+    out = tmp_path / "run"
+    script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path; from tiny_run import *; "
+    script += f"sys.exit(command([*prepare(Path({str(tmp_path)!r})), '--out', {str(out)!r}]))"
+    child = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while progress(out) < 6 and child.poll() is None:
+        time.sleep(0.005)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=120)
+    assert child.returncode == 130, said
+    assert f"go on with: reasonry train --out {out} --resume" in said.splitlines()[-1]
+    assert command(["train", "--out", str(out), "--resume"]) == 0
+    assert (out / "model" / "model.safetensors").read_bytes() == (whole / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_task_teaches_its_own_problems(tmp_path: Path) -> None:
+    """`--sft` with a task: its demonstrations of training problems; evaluated on its test problems before and after."""
+    prepare(tmp_path)
+    arguments = ["train", "--model", str(tmp_path / "tiny"), "--sft", "arithmetic?steps=1", "--set", "examples=20", "--steps", "2"]
+    assert command([*arguments, "--evaluate", "3", "--set", "max_tokens=8", "--out", str(tmp_path / "run")]) == 0
+    report = json.loads((tmp_path / "run" / "evaluation" / "report.json").read_text())
+    assert [(arm["solver"], arm["attempts"]) for arm in report["arms"]] == [("before", 3), ("after", 3)]
+
+
 def test_answers_are_learnt_and_a_resumed_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Supervised: the loss on held-out examples falls, `--resume` needs only the directory, and the result is loaded."""
     prepare(tmp_path)
@@ -161,6 +188,8 @@ def test_show_prints_a_recipe_that_is_read_back(tmp_path: Path, capsys: pytest.C
         (["--model", "pocket-1m", "--task", "arithmetic", "--set", 'functions=["nowhere:f"]'], "functions: 'nowhere' cannot be imported"),
         (["--model", "pocket-1m", "--task", "arithmetic", "--track", "paper"], "--track"),
         (["--model", "pocket-1m", "--sft", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--model", "pocket-1m", "--sft", "x.jsonl", "--evaluate", "5"], "evaluate: is 5; a file of answers is no task"),
+        (["--model", "pocket-1m", "--sft", "sudoku6"], "data: 'sudoku6' is a task that does not demonstrate"),
         (["--recipe", "no-such-recipe"], "'no-such-recipe' is no file and none of cispo, dapo"),
         (["--resume"], "add --out"),
         (["--resume", "--out", "nowhere"], "nowhere holds no recipe.toml"),

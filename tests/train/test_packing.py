@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from itertools import pairwise
@@ -107,7 +108,7 @@ def run_of(decoder: Decoder, path: Path, s: Supervised, stop_at: int | None = No
     rows, held_out = hold_out(examples(30, 3), s.validation, s.seed)
     run = open_run(path, plain(s), resume=True)
     with suppress(KilledError):
-        supervise(decoder, rows, held_out, s, run, silent if stop_at is None else progress)
+        asyncio.run(supervise(decoder, rows, held_out, s, run, silent if stop_at is None else progress))
     timed = {"tokens_per_second", "seconds"}
     return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in run.lines("steps")]
 

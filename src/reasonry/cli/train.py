@@ -25,7 +25,9 @@ TRACKERS = ("trackio", "tensorboard", "wandb")
 @click.option("--task", metavar="SPEC", help="As in compare; {level} in it is replaced by the recipe's levels.")
 @click.option("--solver", metavar="SPEC", help="The method whose attempts are learnt from.  [default: single]")
 @click.option("--objective", metavar="NAME", help="What is optimised, a name of the catalogue.  [default: dr-grpo]")
-@click.option("--sft", "data", metavar="FILE", help="Instead of by reward, learn from the answers of a .jsonl file.")
+@click.option(
+    "--sft", "data", metavar="FILE|TASK", help="Instead of by reward, learn from written answers: a .jsonl file's, or a task's own."
+)
 @click.option("--steps", type=int, help="Updates.")
 @click.option("--lr", type=float, help="Learning rate.")
 @click.option("--lora", type=int, metavar="RANK", help="Train adapters of this rank in place of the weights.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -24,11 +25,9 @@ from reasonry.evaluate.html import write_report
 from reasonry.evaluate.progress import display as counting
 from reasonry.evaluate.report import Report
 from reasonry.evaluate.training import paired_words, title, training_page
-from reasonry.lm.checkpoint import load_decoder
 from reasonry.lm.decoder import Decoder
 from reasonry.lm.load import load_lm, model_folder
-from reasonry.lm.local import LocalLM, choose_threads
-from reasonry.lm.tokenizer import Tokenizer
+from reasonry.lm.local import LocalLM
 from reasonry.solve import build_solver
 from reasonry.synth.spec import load
 from reasonry.tasks import Data
@@ -42,6 +41,7 @@ from reasonry.train.result import card, save_model
 from reasonry.train.reward import Reward
 from reasonry.train.rollout import rollout
 from reasonry.train.settings import Settings, Supervised, plain, write
+from reasonry.train.sft import Example, chat_example
 from reasonry.train.supervised import hold_out, read_examples, steps_of, supervise
 from reasonry.train.trackers import both, tracker
 
@@ -131,7 +131,7 @@ async def run_training(s: Settings | Supervised, out: Path, resume: bool, track:
     """The whole of `reasonry train`: trains, saves, evaluates, writes `report.html`, says what came out."""
     console = Console(stderr=True)
     if isinstance(s, Supervised):
-        run, evaluation = train_by_answers(s, out, resume, track, command, console), None
+        run, evaluation = await train_by_answers(s, out, resume, track, command, console)
     else:
         run, evaluation = await train_by_reward(s, out, resume, track, command, console)
     records = [json.loads(line) for line in run.lines(STEPS)]
@@ -142,20 +142,43 @@ async def run_training(s: Settings | Supervised, out: Path, resume: bool, track:
     click.echo(f"\nModel:  {run.path / MODEL}\nReport: {report}")
 
 
-def train_by_answers(s: Supervised, out: Path, resume: bool, track: Sequence[str], command: str, console: Console) -> Run:
-    """Trains on the file's answers and saves `out/model`."""
+async def train_by_answers(
+    s: Supervised, out: Path, resume: bool, track: Sequence[str], command: str, console: Console
+) -> tuple[Run, Report | None]:
+    """Trains on written answers and saves `out/model`; the report, where one was asked for, compares before with after."""
     folder = local_folder(s.model)
-    decoder, tokenizer = load_decoder(folder, torch.float32, "cuda" if torch.cuda.is_available() else "cpu"), Tokenizer.load(folder)
-    choose_threads(decoder)
-    examples = read_examples(Path(s.data), tokenizer, decoder.config.max_position, s.prompt, s.answer)
-    rows, held_out = hold_out(examples, s.validation, s.seed)
-    steps = steps_of(s, [len(e.ids) for e in rows])
-    run = _open(s, out, resume, command)
-    say(console, f"{s.model} on {len(rows)} examples of {s.data}: {steps} steps of at most {s.batch_tokens} tokens, in {out}")
-    with watched(console, steps, track, run) as progress:
-        supervise(decoder, rows, held_out, s, run, progress)
-    _save(decoder, s, run, folder)
-    return run
+    task = load(s.task or s.data) if s.evaluate else None
+    lm = load_lm(s.model, dtype=torch.float32)
+    assert isinstance(lm, LocalLM)
+    async with lm:
+        rows, held_out = hold_out(examples_of(s, lm), s.validation, s.seed)
+        steps = steps_of(s, [len(e.ids) for e in rows])
+        solver = build_solver(s.solver, lm, task) if task else None
+        test = task.problems("test", s.evaluate, s.seed) if task else []
+        run = _open(s, out, resume, command)
+        say(console, f"{s.model} on {len(rows)} examples of {s.data}: {steps} steps of at most {s.batch_tokens} tokens, in {out}")
+        if solver and task:
+            await evaluated(run, solver, task, test, s, ("before",), console)
+        with watched(console, steps, track, run) as progress:
+            await supervise(lm.decoder, rows, held_out, s, run, progress)
+        lm.engine.flush()
+        _save(lm.decoder, s, run, folder)
+        return run, await evaluated(run, solver, task, test, s, ("before", "after"), console) if solver and task else None
+
+
+def examples_of(s: Supervised, lm: LocalLM) -> list[Example]:
+    """What is learnt: the file's rows, or demonstrations of the task's training problems."""
+    longest = lm.decoder.config.max_position
+    if s.data.endswith(".jsonl"):
+        return read_examples(Path(s.data), lm.tokenizer, longest, s.prompt, s.answer)
+    task, rng = load(s.data), random.Random(s.seed)
+    show = getattr(task, "demonstration", None)
+    if show is None:
+        raise UserError(f"data: {s.data!r} is a task that does not demonstrate its problems; give a .jsonl file of answers")
+    made = [chat_example(lm.tokenizer, show(p, rng)) for p in task.problems("train", s.examples, s.seed)]
+    if over := max((len(e.ids) for e in made if len(e.ids) > longest), default=0):
+        raise UserError(f"data: {s.data!r} has a demonstration of {over} tokens but the model's context holds {longest}; shorten the task")
+    return made
 
 
 async def train_by_reward(
@@ -224,7 +247,7 @@ def validation(solver: Solver, task: Task, reward: Reward, problems: Sequence[Pr
 
 
 async def evaluated(
-    run: Run, solver: Solver, task: Task, problems: Sequence[Problem], s: Settings, names: Sequence[str], console: Console
+    run: Run, solver: Solver, task: Task, problems: Sequence[Problem], s: Settings | Supervised, names: Sequence[str], console: Console
 ) -> Report:
     """The test problems by the solver under these names; attempts that the run holds are not made again."""
     own = open_run(run.path / "evaluation", {"problems": len(problems), "attempts": s.evaluate_attempts, "seed": s.seed}, resume=True)

@@ -154,7 +154,10 @@ class Supervised:
 
     model: str
     data: str
-    """A .jsonl file: rows with `messages` that end with the assistant, or with a prompt and an answer column."""
+    """A .jsonl file (rows with `messages` that end with the assistant, or with a prompt and an answer column), or a task that
+    demonstrates its problems, such as `arithmetic?steps=4`."""
+    examples: int = 2000
+    """Demonstrations to draw, where `data` is a task."""
     prompt: str | None = None
     """Name of the prompt's column; left out: the usual ones are looked for. So for `answer`."""
     answer: str | None = None
@@ -165,6 +168,13 @@ class Supervised:
     """Tokens of a step, packed: whole examples, none of which sees another."""
     validation: int = 0
     """Examples held out; their loss is taken at every checkpoint, and the best weights are kept. 0: none."""
+    task: str | None = None
+    """What to evaluate on; left out: `data`, where it is a task. So with the next four."""
+    solver: str = "single"
+    max_tokens: int = 256
+    evaluate: int = 0
+    """Test problems, asked before and after. 0: none."""
+    evaluate_attempts: int = 1
     lr: float = 1e-5
     optimizer: Literal["adamw", "muon", "norms"] = "adamw"
     schedule: Literal["constant", "cosine"] = "cosine"
@@ -178,13 +188,21 @@ class Supervised:
     lora_targets: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        checks = [*_common(self), (self.validation < 0, "validation", self.validation, "use 0 or more")]
+        checks = [*_common(self)]
+        checks += [(v < 0, n, v, "use 0 or more") for n in ("validation", "evaluate") if (v := getattr(self, n)) is not None]
+        unnamed = self.evaluate > 0 and self.task is None and self.data.endswith(".jsonl")
+        checks.append((unnamed, "evaluate", self.evaluate, "a file of answers is no task; name one with task"))
         checks += [
             (v < 1, n, v, "use at least 1")
-            for n in ("epochs", "steps", "batch_tokens", "save_every", "lora")
+            for n in ("epochs", "steps", "batch_tokens", "save_every", "lora", "examples", "max_tokens", "evaluate_attempts")
             if (v := getattr(self, n)) is not None
         ]
         _refuse(checks)
+
+    @property
+    def longest(self) -> int:
+        """Tokens an attempt of the evaluation may sample."""
+        return self.max_tokens
 
 
 Check = tuple[bool, str, Any, str]

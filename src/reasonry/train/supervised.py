@@ -6,6 +6,7 @@ one thread. The order of examples is a function of the seed; weights, optimiser 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -97,7 +98,7 @@ def steps_of(s: Supervised, lengths: Sequence[int]) -> int:
     return s.steps or sum(len(cuts(lengths, s.batch_tokens, s.seed, epoch)) for epoch in range(s.epochs))
 
 
-def supervise(
+async def supervise(
     decoder: Decoder, examples: Sequence[Example], held_out: Sequence[Example], s: Supervised, run: Run, progress: Progress
 ) -> None:
     """Trains `decoder` in place, from the run's checkpoint where there is one; with examples held out, the best weights remain."""
@@ -129,6 +130,7 @@ def supervise(
                 {"decoder": decoder.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "at": asdict(at)},
             )
         progress(record)
+        await asyncio.sleep(0)  # where Ctrl-C is heard
         began = time.perf_counter()
     if held_out:
         decoder.load_state_dict(torch.load(run.path / "best.pt", weights_only=True, map_location=device)["decoder"])
