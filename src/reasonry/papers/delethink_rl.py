@@ -210,7 +210,7 @@ async def length(folder: Path) -> int:
 async def measure(path: Path, seeds: tuple[int, ...], plan: Plan) -> Evidence:
     """Teaches the start, trains and tests every arm for every seed, judges, and writes `report.html`."""
     folder = start(path / "start", plan.teaching)
-    arms = [(arm, seed) for seed in seeds for arm in plan.shapes]
+    arms = [(arm, seed) for arm in plan.shapes for seed in seeds]  # the dearest, m = C − 1, comes last
     meter = Meter(len(arms), plan.steps)
     experiment = Experiment(path, plan, folder, await length(folder), meter)
     rows, steps = list[Row](), list[Learnt]()

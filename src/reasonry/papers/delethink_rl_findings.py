@@ -37,7 +37,7 @@ class Plan:
     group: int = 8
     lr: float = 3e-4
     train_problems: int = 2000
-    test_problems: int = 200
+    test_problems: int = 128
     """Per seed; every arm, and every environment it is tried in, gets the same ones."""
 
     @property
@@ -48,8 +48,8 @@ class Plan:
 
 CROSSED: dict[str, tuple[str, ...]] = {
     START: (LONGCOT, DELETHINK, NOTHING, WINDOW),
-    LONGCOT: (LONGCOT, DELETHINK, WINDOW),
-    DELETHINK: (DELETHINK, LONGCOT, WINDOW),
+    LONGCOT: (LONGCOT, DELETHINK),
+    DELETHINK: (DELETHINK, LONGCOT),
     NOTHING: (NOTHING, DELETHINK),
     WINDOW: (WINDOW, DELETHINK),
 }

@@ -1,6 +1,6 @@
 """The model Delethink's RL experiment starts from: a small decoder, trained from nothing for a few minutes on relay workings.
 
-Two documents in three are a query and a whole working, of which 30 % restate the state, as in the brief; the others are a query and a piece
+One document in three is a query and a whole working, of which 30 % restate the state, as in the brief; the others are a query and a piece
 that begins anywhere, what a boundary leaves, half of them in either style. So both styles are known in full and from the middle, and what
 a boundary took away (in the delta style, a register) can only be guessed. Only train-split problems are used. Every character is a token,
 so chunks and carry-overs are counted in characters.
@@ -28,7 +28,7 @@ SEEN = 23
 """Leading tokens of a piece that are read, not predicted: more than a line, so that a restated register file is among them."""
 PIECE = 4 * LINE
 """Most tokens of a piece."""
-PIECES = 1 / 3
+PIECES = 2 / 3
 BATCH, LR, WARMUP = 4096, 0.02, 20
 SHAPE = DecoderConfig(
     vocab_size=259, hidden_size=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=16, intermediate_size=128, max_position=512,
