@@ -39,7 +39,7 @@ from reasonry.train.history import Group, History
 from reasonry.train.recipe import Recipe
 from reasonry.train.reward import Rewarded
 from reasonry.train.rollout import Attempts, rollout
-from reasonry.train.update import learn, make_batch
+from reasonry.train.update import Learn, learn, make_batch
 
 P, T = ParamSpec("P"), TypeVar("T")
 STEPS = "steps"
@@ -104,11 +104,13 @@ async def train(
     beside: Sequence[Beside] = (),
     validate: Validate | None = None,
     progress: Progress = silent,
+    learn: Learn = learn,
 ) -> None:
     """Trains `lm.decoder`, which `solver` calls through `lm`, in place; goes on from the run's checkpoint where there is one.
 
     `problems` maps each level of the curriculum to its training problems. `reference` is a `frozen_copy` of the weights the run began
-    with, for objectives and health that measure the way from there. Raises UserError where every attempt of a step fails.
+    with, for objectives and health that measure the way from there. `learn` makes the updates (`train.distributed` brings its own). Raises
+    UserError where every attempt of a step fails.
     """
     if recipe.group == 1 and curriculum.group_filter is informative:
         raise UserError("train: group is 1, and the curriculum's group_filter `informative` drops every group of one; use `every_group`")

@@ -33,6 +33,10 @@ class Batch:
     """One for each of the S segments of `tokens`."""
 
 
+Learn = Callable[[Decoder, Sequence[torch.optim.Optimizer], Recipe, Batch, float, Decoder | None], dict[str, float]]
+"""Something that makes a batch's updates: `learn`, or several processes together (`train.distributed`)."""
+
+
 def make_batch(groups: Sequence[Sequence[Rewarded]], recipe: Recipe, trained: Callable[[Segment], bool], seed: int) -> Batch:
     """Groups of rewarded attempts as tokens and rows; `seed` decides the random numbers that some objectives draw per token."""
     rewarded = [r for group in groups for r in group]
