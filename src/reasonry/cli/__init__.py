@@ -209,23 +209,24 @@ def _seeds(text: str) -> tuple[int, ...]:
     "--evidence", type=click.Path(path_type=Path, file_okay=False), default="evidence", show_default=True, help="Stored evidence."
 )
 def papers(slug: str | None, as_json: bool, evidence: Path) -> None:
-    """List the 44 methods with their state, or show one PAPER's claims and findings."""
+    """List the 44 methods and further experiments with their state, or show one PAPER's claims and findings."""
     import json
 
-    from reasonry.papers.catalogue import CATALOGUE
+    from reasonry.papers.catalogue import CATALOGUE, FURTHER
 
     if slug is not None:
         _show_paper(find_paper(slug), evidence, as_json)
         return
-    rows = [{"slug": e.slug, "method": e.method, "source": e.source, "rooms": e.rooms, **_state(e.slug, evidence)} for e in CATALOGUE]
+    listed = (*CATALOGUE, *FURTHER)
+    rows = [{"slug": e.slug, "method": e.method, "source": e.source, "rooms": e.rooms, **_state(e.slug, evidence)} for e in listed]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     width = max(len(row["slug"]) for row in rows)
     for row in rows:
         click.secho(f"{row['slug']:{width}}  {row['state']:9} {row['method']}", dim=row["state"] == "planned")
-    built = sum(row["state"] != "planned" for row in rows)
-    click.echo(f"\n{built} of {len(rows)} are built; reasonry papers NAME shows one, reasonry run NAME measures it.")
+    built = sum(row["state"] != "planned" for row in rows[: len(CATALOGUE)])
+    click.echo(f"\n{built} of {len(CATALOGUE)} are built; reasonry papers NAME shows one, reasonry run NAME measures it.")
 
 
 def _state(slug: str, folder: Path) -> dict[str, Any]:
