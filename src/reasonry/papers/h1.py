@@ -88,7 +88,7 @@ def run(path: Path, seeds: tuple[int, ...], plan: Plan = PLAN) -> Evidence:
     with ProcessPoolExecutor(min(WORKERS, os.cpu_count() or 1), mp_context=spawn) as pool:
         begins = dict(zip(seeds, pool.map(one_start, *zip(*((plan, s, path / f"start-{s}") for s in seeds), strict=True)), strict=True))
         jobs = [
-            pool.submit(one_arm, plan, name, seed, begins[seed], path / f"seed-{seed} {name}")
+            pool.submit(one_arm, plan, name, seed, begins[seed], path / f"seed-{seed}-{name.replace(' ', '-')}")
             for seed in seeds for name in (RAMP, *(a for a in arms(plan) if a != RAMP), START)
         ]  # fmt: skip
         try:
@@ -99,7 +99,7 @@ def run(path: Path, seeds: tuple[int, ...], plan: Plan = PLAN) -> Evidence:
             raise
     evidence = Evidence(
         paper="h1",
-        scale=f"{plan.model} after {plan.teaching} steps on single problems, unlinked bundles and chains of two; chains up to "
+        scale=f"{plan.model} after {plan.teaching} steps on single problems and bundles with at most one link; chains up to "
         f"{plan.longest}; and a simulated agent",
         command=f"reasonry run h1 --seeds {','.join(map(str, seeds))}",
         commit=commit(),
@@ -127,8 +127,8 @@ PAPER = Paper(
     "alone, chains of one first, then of two, and so on.",
     differs=(
         "A one-million-parameter model and two-operation arithmetic instead of Qwen2.5-3B-Instruct and GSM8K; lengths 1 to 4, tested to 6.",
-        "The start is made so that it has the paper's gap: taught single problems, a few chains of two, and bundles of unlinked problems, "
-        "from which it knows the form of long answers but not the link.",
+        "The start is made so that it has the paper's gap: taught single problems and bundles of up to six, told like chains but unlinked, "
+        "few of them with one link. So it knows the form of long answers, and has seen links one at a time.",
         "Arms are matched by sampled tokens, not by steps; stages have equal steps and the last takes the rest of the budget.",
         "The best checkpoint of a stage is chosen by mean validation accuracy over all trained lengths, in every arm.",
         "Dr.GRPO's constant is one number for all arms and stages, the limit of the longest trained chains.",

@@ -98,7 +98,7 @@ def adapter(so_far: Chain, following: Atom, rng: random.Random) -> Adapter:
 FORM = Form("re-solve", atom, adapter)
 
 
-def bundle(k: int, linked: bool, atoms: Sequence[Atom], rng: random.Random) -> tuple[Message, Message]:
+def bundle(k: int, linked: bool, atoms: Sequence[Atom], rng: random.Random) -> tuple[Message, ...]:
     """`k` problems told like a chain, each with a first value of its own, and the answer; `linked`: one of them, but the first, takes the
     answer before it. The form of long chains, and links one at a time."""
     chosen, names, at = rng.sample(atoms, k), free_names(k, ()), rng.randint(1, k - 1) if linked else 0
