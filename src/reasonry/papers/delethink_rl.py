@@ -140,7 +140,7 @@ class Experiment:
         return Delethink(lm, C, m, 1 + -(-(self.t_max - C) // (C - m)), tail, SAMPLING, environment)
 
     def recipe(self, seed: int) -> Recipe:
-        """The paper's objective; constant rate, no weight decay, two attempts' worth of nothing else."""
+        """The paper's objective at a constant rate; the same for every arm."""
         plan = self.plan
         return Recipe(
             objective=find("delethink").objective, lr=plan.lr, steps=plan.steps, prompts=plan.prompts, group=plan.group,

@@ -29,7 +29,7 @@ class Plan:
 
     C: int = 46
     m: int = 23
-    teaching: int = 1000
+    teaching: int = 900
     """Supervised steps of the model that all arms and seeds start from."""
     steps: int = 60
     """GRPO steps of every arm."""
