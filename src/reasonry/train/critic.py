@@ -135,7 +135,7 @@ class Critic:
             def losses(generator: torch.Generator = generator) -> Iterator[Tensor]:
                 start = 0
                 for layout in parts:
-                    at = slice(start, start := start + layout.before.numel())
+                    at = slice(start, start := start + layout.spread.numel())
                     V, penalty = head.fit(states(self.trunk, layout), guides[at], generator)
                     yield (value_loss(V.cpu(), old[at], target[at], self.reach) + penalty.cpu()).sum() / old.numel()
 
