@@ -110,3 +110,51 @@ def thinking_cost(
     else:
         click.echo(cost_text(setting, rows))
     _write(out, lambda: cost_html(setting, rows))
+
+
+@probe.command()
+@click.argument("data", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--reward", "spec", required=True, metavar="MODULE:NAME", help="A TRL reward function or one of our signals; FILE.py:NAME too."
+)
+@click.option("--judge", "judge_name", metavar="NAME", help="Judges DATA's answers: exact, numeric or math.  [default: a quality column]")
+@click.option("--model", metavar="SPEC", help="Sample fresh answers instead: pocket, a checkpoint folder, or an endpoint.")
+@click.option("--task", metavar="SPEC", help="The task to sample on, and its judge.")
+@click.option("-n", "--problems", default=20, show_default=True, type=click.IntRange(1), help="How many problems to sample on.")
+@click.option("--group", default=8, show_default=True, type=click.IntRange(2), help="Answers to each.")
+@click.option("--max-tokens", default=128, show_default=True, type=click.IntRange(1), help="Tokens of a fresh answer.")
+@click.option("--split", default="train", show_default=True, help="Which part of the task.")
+@click.option("--seed", default=0, show_default=True, help="Decides problems, sampling and intervals.")
+@JSON
+@OUT
+def reward(
+    data: Path | None, spec: str, judge_name: str | None, model: str | None, task: str | None, problems: int, group: int, max_tokens: int,
+    split: str, seed: int, as_json: bool, out: Path | None,
+) -> None:  # fmt: skip
+    """Say what a reward would teach: does it tell a group's answers apart, track quality, pay for dawdling, fall for tricks?
+
+    DATA is a JSONL of prompt and completions (a list, or one completion a line) with further columns, or a run directory of compare.
+    """
+    if (data is None) == (model is None or task is None):
+        raise UserError("DATA: name a file or run directory, or sample fresh answers with both --model and --task")
+    import asyncio
+    from dataclasses import replace
+
+    from reasonry.evaluate.reward_data import judge_of, load_reward, read_groups, sample_groups, score_of
+    from reasonry.evaluate.reward_page import lint_html, lint_json, lint_text
+    from reasonry.probe.reward_lint import lint
+
+    judge = judge_of(judge_name) if judge_name else None
+    wanted, lacking = load_reward(spec)
+    if data is not None:
+        groups, used = read_groups(data, judge)
+    else:
+        groups, used = asyncio.run(sample_groups(str(model), str(task), problems, group, max_tokens, seed, split))
+    source = str(data) if data is not None else f"{model} on {task}"
+    found = lint(score_of(wanted, judge or used), groups, seed=seed)
+    found = replace(found, findings=(*found.findings, *lacking))
+    if as_json:
+        _print_json(lint_json(spec, found))
+    else:
+        click.echo(lint_text(spec, found))
+    _write(out, lambda: lint_html(spec, source, found))
