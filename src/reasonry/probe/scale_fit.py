@@ -102,6 +102,11 @@ class Points:
     def __len__(self) -> int:
         return len(self.compute)
 
+    @property
+    def runs(self) -> NDArray[np.int64]:
+        """Which run each point is of, [N]."""
+        return np.zeros(len(self), dtype=np.int64) if self.run is None else self.run
+
 
 @dataclass(frozen=True)
 class _Cells:
@@ -178,13 +183,11 @@ class Fit:
         last = float(self.points.compute.max())
         if self.C_mid.high > last:
             reach = "has no upper end" if self.C_mid.high == np.inf else f"reaches {amount(self.C_mid.high)}"
-            found.append(f"the bend is not behind the data: the interval of C_mid {reach}, the last point is at {amount(last)}")
+            found.append(f"the bend is not behind the data (C_mid's interval {reach}, the last point is at {amount(last)})")
         if self.A.high - self.A.low > WIDEST * tie:
-            side = ", and is open up to the metric's maximum" if self.A.high >= self.ceiling else ""
-            found.append(
-                f"A is not pinned down: its interval {self.A.low:.3f} to {self.A.high:.3f} is wider than {WIDEST} ties "
-                f"({WIDEST * tie:.3g}){side}"
-            )
+            side = ", and open up to the metric's maximum" if self.A.high >= self.ceiling else ""
+            width = f"wider than {WIDEST} ties of {tie:g}{side}"
+            found.append(f"A is not pinned down (its interval {self.A.low:.3f} to {self.A.high:.3f} is {width})")
         return tuple(found)
 
     def _range(self, value: float, cR: Floats, cA: Floats) -> Interval:
@@ -226,7 +229,7 @@ def fit(points: Points, ceiling: float = 1.0, A: float | None = None, level: flo
 
 def fit_on_grid(points: Points, asymptotes: Floats = PAPER_ASYMPTOTES, midpoints: Floats = PAPER_MIDPOINTS) -> Law:
     """The paper's procedure: for each (A, C_mid) of the grid fit B by least squares; the pair of smallest error. R_0 is held exact."""
-    logs = np.linspace(*np.log(EFFICIENCIES), 400)
+    logs = np.linspace(np.log(EFFICIENCIES[0]), np.log(EFFICIENCIES[1]), 400)
     y, gains = points.metric - points.R0, (np.asarray(asymptotes) - points.R0)[:, None]
     errors, at = np.empty((len(asymptotes), len(midpoints))), np.empty((len(asymptotes), len(midpoints)))
     rows = np.arange(len(asymptotes))
@@ -258,7 +261,7 @@ def fit_power(points: Points, ceiling: float = 1.0) -> PowerLaw:
         return float(w @ (y - A + D * z) ** 2), float(A), D
 
     logs = np.linspace(np.log(0.01), np.log(EFFICIENCIES[1]), 161)
-    step = logs[1] - logs[0]
+    step, best = logs[1] - logs[0], logs[0]
     for _ in range(4):
         best = min(logs, key=lambda log_B: at(log_B)[0])
         logs, step = np.linspace(best - step, best + step, 21), step / 10
@@ -319,7 +322,7 @@ def _cells(points: Points, B: Floats, L: Floats, ceiling: float, A: float | None
 
 
 def _grid(points: Points, box: Floats, ceiling: float, A: float | None) -> _Cells:
-    log_B, L = (axis.ravel() for axis in np.meshgrid(*(np.linspace(*side, _CELLS) for side in box), indexing="ij"))
+    log_B, L = (axis.ravel() for axis in np.meshgrid(*(np.linspace(low, high, _CELLS) for low, high in box), indexing="ij"))
     block = max(1, 2_000_000 // len(points))
     parts = [
         _cells(points, np.exp(log_B[i : i + block]), L[i : i + block], ceiling, A) for i in range(0, len(L), block)
@@ -356,19 +359,17 @@ def _law(best: _Cells, points: Points, ceiling: float, A: float | None) -> Law:
 def _region(points: Points, ceiling: float, A: float | None, best: _Cells, threshold: float, limits: Floats) -> tuple[_Cells, Floats]:
     """The cells whose error is within the threshold, on a grid drawn closer and closer around them; and the box they fill."""
     centre = np.array([np.log(best.B[0]), best.L[0]])
-    box = limits
+    found, box, filled = best, limits, limits
     for _ in range(_ROUNDS):
         cells = _grid(points, box, ceiling, A)
-        inside = cells.bound <= threshold
-        at = np.stack([np.append(np.log(cells.B[inside]), centre[0]), np.append(cells.L[inside], centre[1])])
+        found = cells.only(cells.bound <= threshold)
+        at = np.stack([np.append(np.log(found.B), centre[0]), np.append(found.L, centre[1])])
         filled = np.stack([at.min(axis=1), at.max(axis=1)], axis=1)
-        step = (box[:, 1] - box[:, 0]) / (_CELLS - 1)
-        margin = step * (1 if inside.sum() > 3 else 2)
+        margin = (box[:, 1] - box[:, 0]) / (_CELLS - 1) * (1 if len(found.B) > 3 else 2)
         drawn = np.clip(filled + np.stack([-margin, margin], axis=1), limits[:, :1], limits[:, 1:])
-        if inside.any() and ((drawn[:, 1] - drawn[:, 0]) > 0.75 * (box[:, 1] - box[:, 0])).all():
+        if len(found.B) and ((drawn[:, 1] - drawn[:, 0]) > 0.75 * (box[:, 1] - box[:, 0])).all():
             break
         box = drawn
-    found = cells.only(inside)
     whole = _Cells(*(np.append(getattr(found, name), getattr(best, name)) for name in _Cells.__dataclass_fields__))
     return whole, filled
 
@@ -376,8 +377,7 @@ def _region(points: Points, ceiling: float, A: float | None, best: _Cells, thres
 def _inflation(points: Points, law: Law) -> float:
     """τ = (1 + ρ)/(1 − ρ) from the lag-1 correlation ρ of residuals within runs, 1 where ρ is no larger than chance makes it."""
     residual = (points.metric - law(points.compute)) * np.sqrt(points.weight)
-    run = np.zeros(len(points)) if points.run is None else points.run
-    beside = run[1:] == run[:-1]
+    beside = points.runs[1:] == points.runs[:-1]
     rho = float((residual[1:] * residual[:-1])[beside].sum() / max(float(residual @ residual), 1e-300))
     return (1 + min(rho, 0.95)) / (1 - min(rho, 0.95)) if rho > 1.645 / len(points) ** 0.5 else 1.0
 

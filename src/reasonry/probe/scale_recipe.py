@@ -179,9 +179,7 @@ def points(logs: Sequence[Log], options: Options) -> tuple[Points, float, list[C
     names = " + ".join(log.name for log in logs)
     highest = max(float(log.metric.max()) for log in logs)
     if highest > options.ceiling:
-        raise UserError(
-            f"{names}: the metric {logs[0].y!r} reaches {highest:g}, above its maximum {options.ceiling:g}; give the right --max"
-        )
+        raise UserError(f"{names}: {logs[0].y!r} reaches {highest:g}, above the maximum {options.ceiling:g}; give the right --max")
     kept = [_kept(log, options) for log in logs]
     curves = [(C, R) for C, R, _ in kept]
     start_at = min(float(C[0]) for C, _ in curves) if options.start is None else 0.0
@@ -235,7 +233,7 @@ def held_out(logs: Sequence[Log], options: Options, whole: Fit) -> HeldOut | str
     if seen is None or not len(C):
         return f"the first {options.until:.0%} of the compute holds too few points to fit"
     early_fit, power = fit(seen, options.ceiling, level=options.level), fit_power(seen, options.ceiling)
-    ends = np.concatenate([seen.metric[seen.run == run][-LAST:] for run in np.unique(seen.run)])  # pyright: ignore[reportArgumentType]
+    ends = np.concatenate([seen.metric[seen.runs == run][-LAST:] for run in np.unique(seen.runs)])
 
     def off(forecast: Floats) -> float:
         return float(np.abs(forecast - R).mean())

@@ -26,7 +26,8 @@ def between(i: Interval, of_compute: bool = False) -> str:
 
 def signed(value: float) -> str:
     """A difference of the metric with its sign."""
-    return f"{value:+.3f}".replace("-", "−")
+    text = f"{value:+.3f}".replace("-", "−")
+    return "0.000" if text in ("+0.000", "−0.000") else text
 
 
 def verdict(c: Comparison) -> str:
@@ -116,7 +117,7 @@ def alarms(r: Recipe) -> list[str]:
     found: list[str] = []
     for c in r.collapses:
         found.append(
-            f"{c.run} collapsed: from {metric(c.peak)} at {amount(c.compute)} to {metric(c.last)}; only what came before is fitted."
+            f"{c.run} collapsed from {metric(c.peak)} at {amount(c.compute)} to {metric(c.last)}; only what came before is fitted."
         )
     for t in r.truncation:
         if said := _truncated(t):
