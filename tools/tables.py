@@ -114,18 +114,43 @@ def serve_table() -> str:
     return table(head, rows, right={0, 1, 2, 3, 4}) + where_measured("serve")
 
 
+def rl_step_table() -> str:
+    """Samples per second of a whole GRPO step beside TRL's."""
+    rows = [
+        [
+            row["model"],
+            f"{row['way']} ({row['version']})",
+            f"{row['samples_per_second']:.1f}" if "samples_per_second" in row else row["why_not"],
+            f"{row['seconds_sampling']:.2f}" if "samples_per_second" in row else "",
+            f"{row['seconds_learning']:.2f}" if "samples_per_second" in row else "",
+            f"{row['ratio']:.2f} × ({row['cpu_ratio']:.2f} ×)" if "ratio" in row else "",
+        ]
+        for row in measurements("rl_step")
+    ]
+    head = [
+        "model",
+        "8 problems, 8 answers each",
+        "answers per second",
+        "s sampling",
+        "s learning",
+        "against TRL's fastest (per processor second)",
+    ]
+    return table(head, rows, right={2, 3, 4, 5}) + where_measured("rl_step")
+
+
 def where_measured(name: str) -> str:
     """The conditions of a benchmark, from its first stored line."""
-    for row in measurements(name)[:1]:
-        where = row["measured"]
+    rows = measurements(name)
+    for row in rows[:1]:
+        where, threads = row["measured"], sorted({r["threads"] for r in rows})
         return (
-            f"\n`benchmarks/{name}.py`, {where['machine']}, {row['threads']} thread, torch {where['torch']}, "
-            f"commit {where['commit']}, {where['date'][:10]}.\n"
+            f"\n`benchmarks/{name}.py`, {where['machine']}, {' or '.join(map(str, threads))} thread{'s' * (threads[-1] > 1)}, "
+            f"torch {where['torch']}, commit {where['commit']}, {where['date'][:10]}.\n"
         )
     return f"\n`benchmarks/{name}.py` has not been run.\n"
 
 
-TABLES = {"papers": papers_table, "models": models_table, "engine": engine_table, "serve": serve_table}
+TABLES = {"papers": papers_table, "models": models_table, "engine": engine_table, "serve": serve_table, "rl_step": rl_step_table}
 
 
 # One page per paper.
