@@ -1,5 +1,5 @@
 # Two commands for newcomers, each doing all its own set-up from a fresh clone:
-#   make demo   compare several methods on the shipped model, and write a report
+#   make demo   compare several methods on the shipped model, then teach it something it could not do, and write a report of each
 #   make test   lint, types, import directions, generated tables, tests
 # They need Python 3.11 or newer with venv, and nothing else.
 
@@ -15,6 +15,8 @@ help:
 
 demo: .venv/.core
 	$(BIN)/reasonry compare --model pocket-1m --task 'arithmetic?steps=3' --problems 150 --budget 96,192,384
+	$(BIN)/reasonry train --model pocket-1m --sft 'arithmetic?steps=4' --solver 'single?temperature=0' --set max_tokens=96 \
+		--steps 40 --lr 1e-3 --set warmup=4 --set batch_tokens=2048 --evaluate 200
 
 test: .venv/.test
 	$(BIN)/ruff check

@@ -84,6 +84,8 @@ class Settings:
     """Further draws of problems at most, until the batch is full of groups with right and wrong answers (DAPO)."""
     updates: int = 1
     """Optimiser steps on a batch."""
+    lag: Literal[0, 1] = 0
+    """1: the next batch is sampled, by the weights from before, while this one is learned from."""
     lr: float = 1e-5
     optimizer: Literal["adamw", "muon", "norms"] = "adamw"
     """`norms`: AdamW over the norms' gains alone, a few thousand numbers; learning rates near 1e-2."""
@@ -323,7 +325,7 @@ def _wanted(hint: Any) -> str:
     if kind in (Union, UnionType):
         return " or ".join(_wanted(i) for i in inner if i is not NoneType)
     if kind is Literal:
-        return f"one of {', '.join(inner)}"
+        return f"one of {', '.join(map(str, inner))}"
     if kind is tuple:
         each = _WORDS[inner[0]].removeprefix("a ") + "s"
         return f"a list of {each}" if inner[-1] is ... else f"a list of {len(inner)} {each}"
