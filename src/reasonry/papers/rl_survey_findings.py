@@ -30,7 +30,7 @@ class Plan:
     """How large the experiments are. The stored evidence uses the defaults."""
 
     model: str = "pocket-1m"
-    task: str = "arithmetic?steps=4"
+    task: str = "arithmetic?steps=3"
     max_tokens: int = 96
     lab_group: int = 2
     """G of the enumeration: 40^G groups a prompt."""
@@ -38,7 +38,7 @@ class Plan:
     """G at which the weights of prompts are worked out."""
     staleness: tuple[int, ...] = (1, 8)
     """Optimiser steps on each batch of the tournament."""
-    tournament_steps: int = 12
+    tournament_steps: int = 10
     tournament_problems: int = 100
     steps: int = 60
     """Of the sharpening run."""
