@@ -215,8 +215,8 @@ def _monitors(records: Sequence[Record]) -> Markup:
     said = Markup().join(_finding(f) for f in health.findings) or Markup("<p>Nothing to warn of.</p>")
     quiet = f"Looked and found nothing: {', '.join(health.quiet)}." if health.quiet else ""
     few = [name for name, why in health.skipped.items() if "fewer than" in why]
-    lacking = [f"{name} ({why})" for name, why in health.skipped.items() if name not in few]
-    skipped = (f"Too few steps to look: {', '.join(few)}. " if few else "") + (f"Not in the log: {'; '.join(lacking)}." if lacking else "")
+    lacking = [name for name in health.skipped if name not in few]
+    skipped = (f"Too few steps to look: {', '.join(few)}. " if few else "") + (f"Not in the log: {', '.join(lacking)}." if lacking else "")
     return said + Markup('<p class="note">{} {}</p>').format(quiet, skipped)
 
 
