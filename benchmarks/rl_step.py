@@ -174,6 +174,8 @@ def trl(folder: Path, output: str, task: Mixture, continuous: bool, threads: int
         processing_class=transformers.AutoTokenizer.from_pretrained(folder), callbacks=[Stamped()],
     )  # fmt: skip
 
+    trainer.remove_callback(transformers.PrinterCallback)  # standard output is for measurements
+
     def way(steps: int) -> Run:
         torch.set_num_threads(threads)
         for kept in (lengths, stamps, sampling):
