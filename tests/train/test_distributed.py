@@ -64,9 +64,16 @@ def test_only_the_first_process_writes_the_run(two: Path) -> None:
         lines = (two / kind / "run" / "steps.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [0, 1, 2]
         assert json.loads((two / kind / "records-1.json").read_text()) == []
-        assert sorted(p.name for p in (two / kind / "run").iterdir()) == [
+        assert sorted(p.name for p in (two / kind / "run").iterdir() if not p.name.startswith("best-")) == [
             "checkpoint.pt", "config.json", "environment.json", "history.jsonl", "steps.jsonl",
         ]  # fmt: skip
+
+
+def test_the_first_process_s_validation_counts(two: Path) -> None:
+    """Each sees another checkpoint as the best; all go back to the first one's, or the test above would find their weights apart."""
+    records = [json.loads(line) for line in (two / "one prompt" / "run" / "steps.jsonl").read_text().splitlines()]
+    assert [r.get("validation") for r in records] == [None, -1.0, -2.0]
+    assert (two / "one prompt" / "run" / "best-2.pt").exists()
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(two: Path) -> None:

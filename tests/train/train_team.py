@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,19 @@ async def run_team(t: Team, path: Path, recipe: Recipe, stop: int | None = None)
         told.append(dict(record))
 
     recipe = recipe if stop is None else replace(recipe, steps=stop)
+    scores = count(1)
+
+    async def disputed() -> float:
+        """To the first process it gets worse, to the second better."""
+        return float(next(scores) * (1 if t.rank else -1))
+
+    validate = disputed if recipe.prompts == 1 else None
     run = t.first_opens(lambda: open_run(path, {**describe(replace(recipe, steps=3)), "optimizer": "-"}, resume=True))
     async with toy_lm() as lm:
         solver = Shaky(build_solver("single?max_tokens=3", lm, task))
         reference, curriculum = frozen_copy(lm.decoder), replace(only(1, 3), group_filter=every_group)
-        await t.train(lm, solver, task, curriculum, {1: task.problems("train", 5)}, recipe, run, reference=reference, progress=tell)
+        more = {"reference": reference, "validate": validate, "progress": tell}
+        await t.train(lm, solver, task, curriculum, {1: task.problems("train", 5)}, recipe, run, **more)
         return {n: p.detach().clone() for n, p in lm.decoder.named_parameters()}, told
 
 

@@ -30,6 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from reasonry.lm.decoder import Decoder
 from reasonry.lm.local import LocalLM
 from reasonry.train.curriculum import Curriculum
 from reasonry.train.health import silent
-from reasonry.train.loop import train
+from reasonry.train.loop import Validate, train
 from reasonry.train.objective import loss, merge, score
 from reasonry.train.recipe import Recipe
 from reasonry.train.rows import Layout, Row, chosen, chosen_and_entropy, lay_out, read
@@ -53,6 +54,9 @@ from reasonry.train.update import Batch, compare, cut, score_with
 
 NOTHING = Row((0, 0), (0, 1), (1,))
 """What a process without a part computes, at weight zero: shards are gathered by all together or not at all."""
+
+PATIENCE = timedelta(days=7)
+"""How long a process waits for another's attempt; whoever started the processes ends them all when one dies."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,23 @@ class Team:
             return await train(lm, solver, task, curriculum, problems, recipe, run, **more)
         if self.rank:
             more["progress"] = silent
+        if more.get("validate") is not None:
+            more["validate"] = self.first_says(more["validate"])
         shards = Shards(self, lm.decoder)
         own = replace(recipe, optimizer=shards.optimizer(recipe))
         with self.own_run(run) as mine, Shared(self, solver) as shared:
             await train(lm, shared, task, curriculum, problems, own, mine, learn=shards.learn, **more)
         return None
+
+    def first_says(self, validate: Validate) -> Validate:
+        """A validation that every process makes and the first one's result counts for: roundings must not make two decide differently."""
+
+        async def agreed() -> float:
+            found = [await validate()]
+            await asyncio.to_thread(dist.broadcast_object_list, found, src=0)
+            return found[0]
+
+        return agreed
 
     @contextmanager
     def own_run(self, run: Run) -> Iterator[Run]:
@@ -138,6 +154,7 @@ class Shared:
         self._team, self._solver, self.name = team, solver, solver.name
         store: Any = distributed_c10d.PrefixStore("reasonry/attempts", distributed_c10d._get_default_store())
         self._store, self._listening = store, store.clone()  # a client that waits for a value lets no other call through
+        self._listening.set_timeout(PATIENCE)
         self._waiting = ThreadPoolExecutor(1, thread_name_prefix="attempts")
         self._asked: Counter[str] = Counter()
         """How often the same attempt was asked for: after an update it is another one."""

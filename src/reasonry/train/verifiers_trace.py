@@ -216,7 +216,7 @@ def _foreign(trace: Mapping[str, Any]) -> Trajectory:
     order = [i for i, n in enumerate(nodes) if n.get("sampled")]
     segments = tuple(_segment(nodes, i, calls.get(i, {}), results, order) for i in order)
     rewards = {name: r["score"] * r.get("weight", 1.0) for name, r in (trace.get("rewards") or {}).items() if r is not None}
-    data, errors = trace["task"]["data"], trace.get("errors") or ()
+    data, errors = trace["task"]["data"], list(trace.get("errors") or [])
     stop = Stop.ERROR if errors and not trace.get("ok") else segments[-1].stop if segments else None
     if trace.get("stop_condition") in CUT:
         stop = Stop.CONTEXT if trace["stop_condition"] == "context_length" else Stop.BUDGET
