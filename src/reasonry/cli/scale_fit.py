@@ -91,6 +91,9 @@ def _read(given: Sequence[str], x: str | None, y: str | None, add_up: bool) -> l
     axes = {(logs[0].x.rsplit("/", 1)[-1]) for _, logs in found}
     if len(axes) > 1:
         raise UserError(f"--x: the logs count compute in different columns ({', '.join(sorted(axes))}); name one that all have")
+    measures = {log.y.rpartition(" - ")[2].rsplit("/", 1)[-1] for _, logs in found for log in logs}
+    if len(measures) > 1:
+        raise UserError(f"--y: the logs hold different metrics ({', '.join(sorted(measures))}); name one that all have")
     return found
 
 
