@@ -26,10 +26,10 @@ from reasonry.train.kl import InReward, k3
 from reasonry.train.loop import frozen_copy, train
 from reasonry.train.network import Reference
 from reasonry.train.prm import ImplicitPRM
+from reasonry.train.prompt_value import ValueTracker
 from reasonry.train.recipe import Recipe, describe, every_segment
 from reasonry.train.replay import Place, Replay
 from reasonry.train.reward import Reward, Rewarded
-from reasonry.train.tracker import ValueTracker
 from reasonry.train.update import Batch, make_batch
 from reasonry.train.vrpo import HardenedHead
 

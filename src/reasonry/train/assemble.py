@@ -28,9 +28,9 @@ from reasonry.train.lengths import brevity
 from reasonry.train.loop import frozen_copy
 from reasonry.train.network import Reference
 from reasonry.train.prm import ImplicitPRM
+from reasonry.train.prompt_value import ValueTracker
 from reasonry.train.recipe import Recipe
 from reasonry.train.reward import Reward, Weighted, overlong
-from reasonry.train.tracker import ValueTracker
 from reasonry.train.vrpo import HardenedHead
 
 PRE_TRAINED = ("vc-ppo", "vapo")

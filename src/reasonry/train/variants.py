@@ -181,7 +181,7 @@ VARIANTS: tuple[Entry, ...] = (
         Objective(advantage=Outcome(given, BatchWhiten()), ratio=TOKEN, surrogate=PPO(HIGHER), aggregate=token_mean),
         Known.PAPER, "No group: a persistent, KL-adaptive value of each prompt as baseline, advantages normalised over the batch.",
         ("Shares its short name with segment SPO. Clip bounds are ours (DAPO's).",),
-        (Part("the per-prompt value tracker, in Tokens.baseline", "train/tracker.py"),),
+        (Part("the per-prompt value tracker, in Tokens.baseline", "train/prompt_value.py"),),
     ),
     Entry(
         "grpo", "GRPO", ("2402.03300",), GRPO,
