@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import msgspec
@@ -59,6 +60,15 @@ def test_labels_are_what_the_prompt_says_in_the_usual_order_of_operations():
                 values[name] = eval(expression, {}, values)
                 assert 0 <= values[name] <= TOP
             assert str(list(values.values())[-1]) == problem.answer
+
+
+def test_another_first_value_gives_every_atom_another_answer():
+    """No atom can be answered without its slot, so no chain can be without its earlier steps."""
+    for atom in chains(1).atoms("train")[:200]:
+        assert atom.slot is not None
+        assert atom.solve is not None
+        answers = [y for x in range(TOP + 1) if (y := atom.solve(Fraction(x))) is not None]
+        assert len(answers) == len(set(answers)) > 1
 
 
 def test_a_worked_answer_fits_into_its_limit_with_room_to_spare():

@@ -24,6 +24,18 @@ def test_the_formula_that_is_told_evaluates_to_what_is_computed(scale: Fraction,
     assert told == phi(y) == scale * y + offset
 
 
+@settings(deadline=None, max_examples=60)
+@given(fractions.filter(bool), fractions, fractions)
+def test_the_working_of_an_adapter_evaluates_to_what_is_computed(scale: Fraction, offset: Fraction, y: Fraction):
+    """Left to right, with the way there written out; nothing where there is none to go."""
+    phi = Adapter(scale, offset)
+    working = phi.worked(y)
+    assert (working == "") == (phi == identity)
+    if working:
+        assert working.endswith("=")
+        assert eval(_exact(working[:-1]), {"F": Fraction}) == phi(y)
+
+
 def _exact(formula: str) -> str:
     return re.sub(r"\d+(?:\.\d+)?", lambda m: f"F('{m[0]}')", formula)
 

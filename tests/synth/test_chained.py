@@ -2,13 +2,28 @@
 
 import json
 import random
+import re
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from reasonry.core import Problem, Task, UserError
-from reasonry.synth import LABEL_PRESERVING, PLAIN, RE_SOLVE, TERSE, Chained, chain, chance_rate, from_text, read_steps, shifted, synth
+from reasonry.synth import (
+    LABEL_PRESERVING,
+    PLAIN,
+    RE_SOLVE,
+    TERSE,
+    Chained,
+    Wording,
+    chain,
+    chance_rate,
+    from_text,
+    read_steps,
+    shifted,
+    synth,
+)
 from reasonry.synth.chain import free_names
 from reasonry.synth.chained import shuffled
 from reasonry.tasks import from_rows, load_task
@@ -154,3 +169,19 @@ def test_a_file_in_gsm8ks_form_can_be_chained(tmp_path: Path):
 
 def test_the_chance_rate_is_what_the_commonest_answer_earns():
     assert chance_rate([Problem(str(i), "", answer) for i, answer in enumerate("0110100000")]) == 0.7
+
+
+def test_a_wordings_step_says_how_the_working_is_told():
+    """In one line a step, the adapter's way included; every equality in it is true, and the last value is the step's."""
+    wording = Wording("", "{name}: {text}", "what is {last}?", "{name}={link}{work}")
+    task = synth(load_task("arithmetic?steps=1"), 3, RE_SOLVE, wording, pool=100)
+    for problem in task.problems("train", 20):
+        lines = problem.meta["solution"].splitlines()
+        assert len(lines) == 3
+        for line, name, value in zip(lines, problem.meta["names"], problem.meta["values"], strict=True):
+            left, *parts = line.split("=")
+            assert (left, parts[-1]) == (name, value)
+            for expression, following in pairwise(parts):
+                leads_to = re.match(r"\d+", following)
+                assert leads_to
+                assert eval(expression) == int(leads_to[0])

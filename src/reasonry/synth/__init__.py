@@ -3,10 +3,10 @@
 from reasonry.synth.adapters import Adapter, converted, identity, scaled, shifted
 from reasonry.synth.atoms import Atom, from_program, from_text
 from reasonry.synth.chain import PLAIN, TERSE, Chain, Wording, chain, join
-from reasonry.synth.chained import LABEL_PRESERVING, RE_SOLVE, AnyOf, Chained, Form, chance_rate, synth
+from reasonry.synth.chained import LABEL_PRESERVING, RE_SOLVE, Chained, Form, chance_rate, synth
 from reasonry.synth.profile import Profile, profile, read_steps
 
 __all__ = [
-    "LABEL_PRESERVING", "PLAIN", "RE_SOLVE", "TERSE", "Adapter", "AnyOf", "Atom", "Chain", "Chained", "Form", "Profile", "Wording", "chain",
+    "LABEL_PRESERVING", "PLAIN", "RE_SOLVE", "TERSE", "Adapter", "Atom", "Chain", "Chained", "Form", "Profile", "Wording", "chain",
     "chance_rate", "converted", "from_program", "from_text", "identity", "join", "profile", "read_steps", "scaled", "shifted", "synth",
 ]  # fmt: skip

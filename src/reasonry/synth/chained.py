@@ -37,25 +37,6 @@ def shuffled(h: int, rng: random.Random) -> Sequence[int]:
     return rng.sample(range(h), h)
 
 
-Naming = Callable[[int, random.Random], Sequence[str] | None]
-"""(h, rng) -> names of the answers y_1 … y_h; `None` leaves the choice to the chain."""
-
-
-def first_free(h: int, rng: random.Random) -> None:
-    """The first letters that no problem of the chain holds: alike in all chains of a length."""
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """Different names drawn from `letters` for each chain, so that no name stands for a depth, and long chains need no new ones."""
-
-    letters: str
-
-    def __call__(self, h: int, rng: random.Random) -> Sequence[str]:
-        """`h` of them."""
-        return rng.sample(self.letters, h)
-
-
 @dataclass(frozen=True, slots=True)
 class Form:
     """How atoms are got from problems and linked. The two ways of the literature are `RE_SOLVE` and `LABEL_PRESERVING`."""
@@ -91,7 +72,6 @@ class Chained:
     pool: int | None
     """Source problems a split's chains are made of, the same for every seed; `None` takes all there are."""
     judging: Judge
-    naming: Naming = first_free
 
     def atoms(self, split: str) -> list[Atom]:
         """The atoms of a split, in the source's order; problems without a numeric answer are left out."""
@@ -123,7 +103,7 @@ class Chained:
         while len(found) < n:
             rng = random.Random(f"{self.name}/{split}/{seed}/{i}")
             made = self._grow(atoms, linked, rng)
-            problem = made and made.problem(self.name, self.wording, self.naming(self.h, rng), self.order(self.h, rng))
+            problem = made and made.problem(self.name, self.wording, order=self.order(self.h, rng))
             misses = misses + 1 if problem is None or problem.id in found else 0
             if problem is not None:
                 found.setdefault(problem.id, problem)
@@ -173,7 +153,6 @@ def synth(
     order: Order = in_order,
     pool: int | None = None,
     judging: Judge | None = None,
-    naming: Naming = first_free,
 ) -> Chained:
     """Chains of `h` problems of `task` as a task. `pool` is needed where the task never ends. Raises UserError for h below 1.
 
@@ -183,7 +162,7 @@ def synth(
     """
     if h < 1:
         raise UserError(f"synth: h is {h} but a chain has at least 1 problem")
-    return Chained(f"{task.name}-chain{h}", task, h, form, wording, order, pool, judging or numeric(), naming)
+    return Chained(f"{task.name}-chain{h}", task, h, form, wording, order, pool, judging or numeric())
 
 
 def chance_rate(problems: Sequence[Problem]) -> float:
