@@ -138,8 +138,10 @@ async def _solve(question: str, model: str, solver: str, budget: Budget, seed: i
 def serve(models: tuple[str, ...], host: str, port: int, key_variable: str | None, max_rows: int) -> None:
     """Serve models, and every method on top of them (as pocket:delethink), to any OpenAI client."""
     from reasonry.lm.load import load_lm
+    from reasonry.serve.app import key_for
     from reasonry.serve.app import run as run_server
 
+    key_for(host, key_variable)
     lms = [load_lm(spec, max_rows=max_rows) for spec in models]
     run_server({lm.name: lm for lm in lms}, host=host, port=port, key_variable=key_variable)
 

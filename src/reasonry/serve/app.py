@@ -120,18 +120,26 @@ def build_app(lms: Mapping[str, LM], key: str | None = None) -> Starlette:
 
 def run(lms: Mapping[str, LM], host: str = "127.0.0.1", port: int = 8000, key_variable: str | None = None) -> None:
     """Serves until interrupted. Raises UserError where the key is missing, the address is open without one, or the port is taken."""
-    key = None if key_variable is None else os.environ.get(key_variable, "").strip()
-    if key == "":
-        raise UserError(f"--key-variable: the environment variable {key_variable} is not set; set it to the key that clients must send")
-    if key is None and not is_loopback(host):
-        raise UserError(f"--host: {host} can be reached from other machines; name the variable that holds a key with --key-variable")
-    app = build_app(lms, key)
+    app = build_app(lms, key_for(host, key_variable))
     with _listen(host, port) as listener:
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)
         shown = f"[{host}]" if ":" in host else host
         print(f"Serving {', '.join(lms)} at http://{shown}:{listener.getsockname()[1]}/v1 (stop with Ctrl-C)", flush=True)
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def key_for(host: str, key_variable: str | None) -> str | None:
+    """The key clients must send, `None` for none. Raises UserError where its variable is not set, or the address is open without one.
+
+    Asked before models are loaded, which may take minutes.
+    """
+    key = None if key_variable is None else os.environ.get(key_variable, "").strip()
+    if key == "":
+        raise UserError(f"--key-variable: the environment variable {key_variable} is not set; set it to the key that clients must send")
+    if key is None and not is_loopback(host):
+        raise UserError(f"--host: {host} can be reached from other machines; name the variable that holds a key with --key-variable")
+    return key
 
 
 def is_loopback(host: str) -> bool:

@@ -24,6 +24,9 @@ TOKEN, SEGMENT, TRAJECTORY = {"per": "token"}, {"per": "segment"}, {"per": "traj
 """What a field of `Tokens` holds one value for."""
 
 
+_INDICES = ("segment", "trajectory", "prompt", "step")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tokens:
     """One batch, without the current policy. Made by the rollout, read by objectives, dropped after the update.
@@ -69,11 +72,14 @@ class Tokens:
         sizes = {"token": self.segment.numel(), "segment": self.trajectory.numel(), "trajectory": self.prompt.numel()}
         for f in fields(self):
             unit, x = f.metadata["per"], getattr(self, f.name)
-            if unit in sizes and x is not None and x.shape != (sizes[unit],):
-                raise UserError(f"Tokens: {f.name} has shape {list(x.shape)} but needs [{sizes[unit]}], one for each {unit}")
+            if unit in sizes and x is not None:
+                if x.shape != (sizes[unit],):
+                    raise UserError(f"Tokens: {f.name} has shape {list(x.shape)} but needs [{sizes[unit]}], one for each {unit}")
+                _check_kind(f.name, x)
         for name, x in self.signals.items():
             if x.shape != self.prompt.shape:
                 raise UserError(f"Tokens: signal {name!r} has shape {list(x.shape)} but needs {list(self.prompt.shape)}")
+            _check_kind(f"signal {name!r}", x)
         for name, x, n in (("segment", self.segment, sizes["segment"]), ("trajectory", self.trajectory, sizes["trajectory"])):
             if x.numel() and (bool((x[1:] < x[:-1]).any()) or int(x[0]) < 0 or int(x[-1]) >= n):
                 raise UserError(f"Tokens: {name} must not fall and must stay in 0 … {n - 1}; lay tokens out segment by segment, in order")
@@ -134,6 +140,17 @@ class Tokens:
         if self.step is not None:
             cut["step"] = _renumber(cut["step"])
         return replace(self, **cut, signals={k: v[trajectories] for k, v in self.signals.items()})
+
+
+def _check_kind(name: str, x: Tensor) -> None:
+    """Raises UserError for a field that holds numbers of the wrong kind."""
+    kind = str(x.dtype).removeprefix("torch.")
+    if name in _INDICES and x.dtype is not torch.int64:
+        raise UserError(f"Tokens: {name} is {kind} but must be int64; call .long() on it")
+    if name == "planning" and x.dtype is not torch.bool:
+        raise UserError(f"Tokens: planning is {kind} but must be bool; call .bool() on it")
+    if name not in (*_INDICES, "planning") and not x.is_floating_point():
+        raise UserError(f"Tokens: {name} is {kind} but must be floating point; call .float() on it")
 
 
 def _renumber(x: Tensor) -> Tensor:
