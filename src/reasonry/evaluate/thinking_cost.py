@@ -236,10 +236,9 @@ _FOOTER = "Made by reasonry probe thinking-cost from closed forms; nothing was r
 
 
 def _cells(row: Priced) -> list[str]:
-    return [
-        _tokens(row.thinking), f"{row.chunks:,}", number(row.flops_long), number(row.flops_chunked), f"{row.ratio_causal:.2f}",
-        f"{row.ratio_full:.2f}", _tokens(row.processed_long), _tokens(row.processed_chunked), _bytes(row.kv_bytes_long), _bytes(row.kv_bytes_chunked),
-    ]  # fmt: skip
+    flops = [number(row.flops_long), number(row.flops_chunked), f"{row.ratio_causal:.2f}", f"{row.ratio_full:.2f}"]
+    tokens = [_tokens(row.processed_long), _tokens(row.processed_chunked)]
+    return [_tokens(row.thinking), f"{row.chunks:,}", *flops, *tokens, _bytes(row.kv_bytes_long), _bytes(row.kv_bytes_chunked)]
 
 
 def _tokens(n: int) -> str:

@@ -28,6 +28,8 @@ Score = Callable[[Problem, Sequence[str]], Sequence[float | None]]
 DRAWS = 2000
 LENGTH = 0.1
 """Rank correlation with length, at equal quality, that an interval must exclude on either side."""
+FEW = 5
+"""Groups below which a correlation is a hint, however sure it looks."""
 AUC = 0.6
 """Below it, of two answers in a group the better one earns more hardly oftener than by a coin (0.5)."""
 EQUAL = 0.05
@@ -295,9 +297,9 @@ def _dawdles(length: Estimate | None, partial: Estimate | None, judged: bool) ->
     said, where = (partial, "of equal quality in a group") if judged else (length, "in a group (quality unknown)")
     if said is None:
         return []
-    figures = f"rank correlation {said.mean:+.2f} ({said.low:+.2f} to {said.high:+.2f})"
+    figures = f"rank correlation {said.mean:+.2f} ({said.low:+.2f} to {said.high:+.2f}) in {said.n} groups"
     if said.low > LENGTH:
-        level = Level.ALARM if judged else Level.HINT
+        level = Level.ALARM if judged and said.n >= FEW else Level.HINT
         advice = "Cap or drop what grows with length; even a small slope is magnified where all else in a group is equal."
         return [Finding("pays for dawdling", level, f"Among answers {where} the longer ones earn more: {figures}.", advice)]
     if said.high < -LENGTH:
