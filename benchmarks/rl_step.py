@@ -78,9 +78,9 @@ class Mixture:
         """As the first task does; they agree."""
         return self._tasks[self._problems[0].id].extract(text)
 
-    def judge(self, problem: Problem, text: str) -> Verdict:
+    def judge(self, problem: Problem, answer: str) -> Verdict:
         """By the problem's own task."""
-        return self._tasks[problem.id].judge(problem, text)
+        return self._tasks[problem.id].judge(problem, answer)
 
 
 @dataclass
@@ -123,11 +123,9 @@ def ours(lm: LocalLM, task: Mixture, lag: int) -> Way:
             solver = build_solver(f"single?max_tokens={LONGEST}", lm, task)
             asyncio.run(train(lm, solver, task, curriculum, {1: task.problems()}, recipe, run, progress=progress))
         told = records[1:-1]
-        return Run(
-            *((b - a) / steps for a, b in zip(stamps[0], stamps[-2], strict=True)),
-            statistics.fmean(r["seconds_sampling"] for r in told), statistics.fmean(r["seconds_learning"] for r in told),
-            statistics.fmean(r["length"] for r in told),
-        )  # fmt: skip
+        wall, cpu = ((b - a) / steps for a, b in zip(stamps[0], stamps[-2], strict=True))
+        sampling, learning, length = (statistics.fmean(r[of] for r in told) for of in ("seconds_sampling", "seconds_learning", "length"))
+        return Run(wall, cpu, sampling, learning, length)
 
     return way
 
@@ -138,14 +136,15 @@ def trl(folder: Path, output: str, task: Mixture, continuous: bool, threads: int
 
     for module in (transformers, transformers.integrations):  # no tracker is used; one installed in part must not break the import
         module.is_trackio_available = lambda: False  # type: ignore[attr-defined]
-    from trl import GRPOConfig, GRPOTrainer
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
     problems = {p.messages[0].content: p for p in task.problems()}
     lengths: list[float] = []
     stamps: list[Stamp] = []
     sampling: list[float] = []
 
-    def reward(prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float]:
+    def reward(prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
         lengths.append(statistics.fmean(map(len, completion_ids)))
         verdicts = [task.judge(problems[p[0]["content"]], c[0]["content"]) for p, c in zip(prompts, completions, strict=True)]
         return [v.score or 0.0 for v in verdicts]
@@ -210,7 +209,7 @@ def measure(model: str, steps: int, repeats: int, only_: str) -> None:
             "reasonry, sampling ahead": lambda: ours(lm, task, 1),
             **{
                 f"TRL, {name}, {threads} thread{'s' * (threads > 1)}": lambda c=c, n=threads: trl(folder, output, task, c, n)
-                for c, name in enumerate(("generate", "continuous batching"))
+                for name, c in (("generate", False), ("continuous batching", True))
                 for threads in (1, 2)
             },
         }

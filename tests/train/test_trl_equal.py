@@ -15,7 +15,6 @@ so goes from rewards to gradients. Where the two mean different things by a name
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -176,7 +175,8 @@ def grpo_trainer(case: Case, sampled: Sampled, folder: Path, monkeypatch: pytest
 
     for module in (transformers, transformers.integrations):  # no tracker is used; one that is installed in part must not break the import
         monkeypatch.setattr(module, "is_trackio_available", lambda: False)
-    from trl import GRPOConfig, GRPOTrainer
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
     def given(prompts: list[str], trainer: Any) -> dict[str, list[list[Any]]]:
         at = [int(p) for p in prompts]
@@ -187,12 +187,13 @@ def grpo_trainer(case: Case, sampled: Sampled, folder: Path, monkeypatch: pytest
         return paid
 
     checkpoint = str(POCKET / "pocket-1m")
+    settings: dict[str, Any] = {"beta": 0.0, "epsilon": 0.2} | case.trl
     config = GRPOConfig(
         str(folder), per_device_train_batch_size=len(sampled.answers), num_generations=G, max_completion_length=LONGEST,
         temperature=TEMPERATURE, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", disable_tqdm=True,
-        **{"beta": 0.0, "epsilon": 0.2} | case.trl,
+        **settings,
     )  # fmt: skip
-    rewards: list[Callable[..., list[float]]] = [paid]
+    rewards: Any = [paid]
     return GRPOTrainer(
         transformers.AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32), rewards, config,
         datasets.Dataset.from_list([{"prompt": "0", "paid": 0.0}] * len(sampled.answers)),

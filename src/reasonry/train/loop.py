@@ -41,7 +41,8 @@ from reasonry.train.reward import Rewarded
 from reasonry.train.rollout import Attempts, rollout
 from reasonry.train.update import Learn, learn, make_batch
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 STEPS = "steps"
 """The run's log, `steps.jsonl`: one record a step (`train.health`)."""
 HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
