@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -117,6 +118,21 @@ def test_killed_at_ten_random_instants_it_ends_like_an_unkilled_one(whole: Path,
         [arm["accuracy"] for arm in json.loads((run / "evaluation" / "report.json").read_text())["arms"]] for run in (killed, whole)
     ]
     assert accuracies[0] == accuracies[1]
+
+
+def test_two_processes_train_what_one_does(whole: Path, tmp_path: Path) -> None:
+    """Started by torchrun, the command writes one run, with the weights of one process up to rounding."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "reasonry.cli"]
+    arguments = [*prepare(tmp_path), "--out", str(tmp_path / "run")]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([*launch, *arguments], capture_output=True, text=True, timeout=280, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Model:") == 1
+    mine, one = load_decoder(tmp_path / "run" / "model").state_dict(), load_decoder(whole / "model").state_dict()
+    for name, weights in one.items():
+        torch.testing.assert_close(mine[name], weights, rtol=0, atol=1e-4)
+    ours, theirs = records(tmp_path / "run"), records(whole)
+    assert [(r["step"], r["reward"], r["tokens"]) for r in ours] == [(r["step"], r["reward"], r["tokens"]) for r in theirs]
 
 
 def test_ctrl_c_says_how_to_go_on_and_it_does(whole: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Invariant: importing this file imports nothing heavy; `--help` is quick.
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import sys
 from datetime import datetime
@@ -55,6 +56,8 @@ def train(
     """
     if resume and out is None:
         raise UserError("--resume: the run to go on with is not named; add --out and its directory")
+    if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("--out: is missing, and several processes must agree on the run's directory; name one")
     from reasonry.train.settings import write
 
     settings = _settings(recipe, data, sets, out if resume else None, {k: v for k, v in given.items() if v is not None})

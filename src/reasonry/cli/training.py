@@ -35,8 +35,9 @@ from reasonry.tasks.levels import Levels
 from reasonry.tasks.spec import read_spec
 from reasonry.train.assemble import beside_for
 from reasonry.train.compose import curriculum_of, entry_of, recipe_of, weights_of
+from reasonry.train.distributed import Team, team
 from reasonry.train.health import Progress, display
-from reasonry.train.loop import STEPS, Validate, frozen_copy, train
+from reasonry.train.loop import STEPS, Validate, frozen_copy
 from reasonry.train.result import card, save_model
 from reasonry.train.reward import Reward
 from reasonry.train.rollout import rollout
@@ -128,12 +129,20 @@ class Trained:
 
 
 async def run_training(s: Settings | Supervised, out: Path, resume: bool, track: Sequence[str], command: str) -> None:
-    """The whole of `reasonry train`: trains, saves, evaluates, writes `report.html`, says what came out."""
-    console = Console(stderr=True)
-    if isinstance(s, Supervised):
-        run, evaluation = await train_by_answers(s, out, resume, track, command, console)
-    else:
-        run, evaluation = await train_by_reward(s, out, resume, track, command, console)
+    """The whole of `reasonry train`: trains, saves, evaluates, writes `report.html`, says what came out.
+
+    Started by `accelerate launch` or `torchrun`, it shares training by reward out over the processes; the first does all the rest.
+    """
+    with team() as t:
+        console = Console(stderr=True, quiet=t.rank > 0)
+        if isinstance(s, Settings):
+            run, evaluation = await train_by_reward(s, out, resume, track, command, console, t)
+        elif t.size > 1:
+            raise UserError("--sft: written answers are learnt by one process; start the command without accelerate or torchrun")
+        else:
+            run, evaluation = await train_by_answers(s, out, resume, track, command, console)
+        if t.rank:
+            return
     records = [json.loads(line) for line in run.lines(STEPS)]
     report = run.write("report.html", training_page(run, records, write(s, all_keys=False), _first(run), evaluation))
     click.echo(title(records, evaluation) + ".")
@@ -182,28 +191,32 @@ def examples_of(s: Supervised, lm: LocalLM) -> list[Example]:
 
 
 async def train_by_reward(
-    s: Settings, out: Path, resume: bool, track: Sequence[str], command: str, console: Console
+    s: Settings, out: Path, resume: bool, track: Sequence[str], command: str, console: Console, t: Team
 ) -> tuple[Run, Report | None]:
-    """Trains as the recipe says and saves `out/model`; the report, where one was asked for, compares before with after."""
+    """Trains as the recipe says and saves `out/model`; the report, where one was asked for, compares before with after. Every process of
+    the team trains, the first evaluates and saves."""
     folder, recipe, curriculum = local_folder(s.model), recipe_of(s), curriculum_of(s)
     task = levels_of(s)
     drawn = draw(task, s)
-    lm = load_lm(s.model, dtype=torch.float32, max_rows=min(max(s.prompts * s.group, 64), ROWS))
+    lm = load_lm(s.model, str(t.device), torch.float32, max_rows=min(max(s.prompts * s.group, 64), ROWS))
     assert isinstance(lm, LocalLM)
     async with lm:
         solver = build_solver(tempered(s), lm, task)
         beside = beside_for(entry_of(s), lm, solver, task, recipe)
-        run = _open(s, out, resume, command)
+        run = t.first_opens(lambda: _open(s, out, resume or t.rank > 0, command))
+        test = () if t.rank else drawn.test
         what = f"{s.objective} with {s.solver}, {s.steps} steps of {s.prompts} × {s.group} attempts"
         say(console, f"{s.model} on {task.name}: {what}, in {out}")
-        if drawn.test:
-            await evaluated(run, solver, task, drawn.test, s, ("before",), console)
+        if test:
+            await evaluated(run, solver, task, test, s, ("before",), console)
         reference = frozen_copy(lm.decoder) if s.reference else None
         validate = validation(solver, task, recipe.reward, drawn.validation, s) if drawn.validation else None
-        with watched(console, s.steps, track, run) as progress:
-            await train(lm, solver, task, curriculum, drawn.train, recipe, run, reference, beside, validate, progress)
-        _save(lm.decoder, s, run, folder)
-        return run, await evaluated(run, solver, task, drawn.test, s, ("before", "after"), console) if drawn.test else None
+        more = {"reference": reference, "beside": beside, "validate": validate}
+        with watched(console, s.steps, () if t.rank else track, run) as progress:
+            await t.train(lm, solver, task, curriculum, drawn.train, recipe, run, progress=progress, **more)
+        if not t.rank:
+            _save(lm.decoder, s, run, folder)
+        return run, await evaluated(run, solver, task, test, s, ("before", "after"), console) if test else None
 
 
 def _open(s: Settings | Supervised, out: Path, resume: bool, command: str) -> Run:

@@ -140,9 +140,10 @@ def team(cpu: bool = False) -> Iterator[Team]:
         from accelerate import PartialState
     except ImportError as error:
         raise Missing("accelerate", "distributed", "training on several processes") from error
-    state = PartialState(cpu=cpu)
+    state = PartialState(cpu=cpu or not torch.cuda.is_available())
+    device = torch.device(state.device or "cpu")
     try:
-        yield Team(state.process_index, state.num_processes, torch.device(state.device or "cpu"))
+        yield Team(state.process_index, state.num_processes, torch.device("cpu") if device.type == "cpu" else device)
     finally:
         state.destroy_process_group()
 
