@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,11 +227,14 @@ def test_intervals_are_over_seeds_and_over_problems_where_there_is_one_seed() ->
     one = level({0: {str(i): float(i < 10) for i in range(40)}})
     assert one is not None
     assert one.n == 40
+    agreed = level({seed: {str(i): 0.0 for i in range(40)} for seed in range(3)})
+    assert agreed is not None
+    assert 0.0 == agreed.low < agreed.high < 0.1
     assert level({}) is None
 
 
 def test_a_run_is_stored_reported_and_not_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All arms at tiny size; a second call trains nothing and finds the same; every claim and plot is on the page."""
+    """All arms at tiny size. A second call trains nothing; an arm that was lost comes out the same; claims and plots are on the page."""
     monkeypatch.setattr(delethink_rl_start, "SHAPE", TINY)
     plan = Plan(teaching=2, steps=2, prompts=1, group=2, train_problems=5, test_problems=2)
     first = run_experiment(tmp_path, (0, 1), plan)
@@ -238,6 +242,9 @@ def test_a_run_is_stored_reported_and_not_done_twice(tmp_path: Path, monkeypatch
     again = run_experiment(tmp_path, (0, 1), plan)
     assert first.measures == again.measures
     assert saved == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p.name != "report.html"}
+    for lost in tmp_path.glob("delethink-seed1*"):
+        shutil.rmtree(lost)
+    assert run_experiment(tmp_path, (0, 1), plan).measures == first.measures
     steps = [json.loads(line) for line in (tmp_path / "delethink-seed0" / "steps.jsonl").read_text().splitlines()]
     assert [s["step"] for s in steps] == [0, 1]
     assert all(s["mismatch_max"] < 1e-4 and 0 <= s["restated"] <= 1 and s["processed"] > 0 for s in steps)

@@ -239,8 +239,9 @@ PAPER = Paper(
     summary="Thinks in chunks of fixed size and carries only a short piece of text across each boundary: the context stays bounded however "
     "long the thought is, memory is constant and compute linear.",
     differs=(
-        "Tracing only: no reinforcement learning in the chunked environment here. A short supervised training on pieces of register "
-        "workings (at most 160 tokens, cut anywhere) stands for a reasoner's training: counting on is known, long contexts are not.",
+        "Tracing only: reinforcement learning in the chunked environment is measured by `delethink-rl`. A short supervised training on "
+        "pieces of register workings (at most 160 tokens, cut anywhere) stands for a reasoner's training: counting on is known, long "
+        "contexts are not.",
         "The carry-over is the tail alone (no head): a register working opens with its state, not with a plan worth keeping.",
         "The task is register tracking with C = 64 and m = 32 tokens, not mathematics with C = 8192 and m = 4096.",
         "Arms share the style of the working (restating the state, or writing changes only), chosen by seed before the attempt.",

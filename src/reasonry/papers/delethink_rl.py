@@ -234,7 +234,8 @@ async def measure(path: Path, seeds: tuple[int, ...], plan: Plan) -> Evidence:
         findings=findings(rows, steps),
         meta={
             "plan": asdict(plan),
-            "n": "seeds (training runs), with Student's interval over them; with one seed, its problems; training costs: least and most",
+            "n": "seeds (training runs), with Student's interval over them or that over problems where wider; with one seed, its problems; "
+            "training costs: least and most",
             "restating rate": "share of attempts in whose working more than half of the lines restate every register",
             "test reward": "share of attempts with the right answer that ended by themselves",
         },

@@ -1,7 +1,8 @@
 """What Delethink's RL experiment claims, and the rules that turn its attempts into verdicts. Written before any result was seen.
 
 A seed is one training run of every arm, so it is the unit: a difference is taken within each seed, over the same test problems, and its
-95 % interval over the seeds is Student's. With a single seed the interval is over that seed's problems, and says nothing of other runs.
+95 % interval over the seeds is Student's, or that over all their problems where it is wider (seeds that agree are not certainty). With a
+single seed the interval is over that seed's problems, and says nothing of other runs.
 """
 
 from __future__ import annotations
@@ -144,20 +145,29 @@ def over_seeds(means: Sequence[float]) -> Estimate:
     return Estimate(fmean(means), fmean(means) - half, fmean(means) + half, n)
 
 
+def wider(a: Estimate, b: Estimate) -> Estimate:
+    """`a` with an interval that holds both."""
+    return Estimate(a.mean, min(a.low, b.low), max(a.high, b.high), a.n)
+
+
 def level(found: Mapping[int, Mapping[str, float]]) -> Estimate | None:
-    """A metric's mean: over seeds, or over the problems of a single one; `None` of nothing."""
-    if len(found) > 1:
-        e = over_seeds([fmean(of.values()) for of in found.values()])
-        return Estimate(e.mean, max(e.low, 0.0), min(e.high, 1.0), e.n)
-    return clustered_mean([[v] for of in found.values() for v in of.values()]) if found else None
+    """A share's mean: over seeds, or over the problems of a single one; `None` of nothing."""
+    if not found:
+        return None
+    problems = clustered_mean([[v] for of in found.values() for v in of.values()])
+    if len(found) == 1:
+        return problems
+    e = wider(over_seeds([fmean(of.values()) for of in found.values()]), problems)
+    return Estimate(e.mean, max(e.low, 0.0), min(e.high, 1.0), e.n)
 
 
 def gap(a: Mapping[int, Mapping[str, float]], b: Mapping[int, Mapping[str, float]]) -> Estimate | None:
-    """a − b over the seeds and problems that both have, paired."""
-    pairs = {s: [(a[s][p], b[s][p]) for p in a[s] if p in b[s]] for s in a if s in b}
-    if len(pairs) > 1:
-        return over_seeds([fmean(x - y for x, y in pair) for pair in pairs.values()])
-    return next((paired_difference([x for x, _ in pair], [y for _, y in pair]) for pair in pairs.values()), None)
+    """a − b over the seeds and problems that both have, paired; `None` of nothing."""
+    pairs = [[(a[s][p], b[s][p]) for p in a[s] if p in b[s]] for s in a if s in b]
+    if not pairs:
+        return None
+    problems = paired_difference([x for pair in pairs for x, _ in pair], [y for pair in pairs for _, y in pair])
+    return problems if len(pairs) == 1 else wider(over_seeds([fmean(x - y for x, y in pair) for pair in pairs]), problems)
 
 
 def findings(rows: Sequence[Row], learnt: Sequence[Learnt]) -> tuple[Finding, ...]:
@@ -193,7 +203,8 @@ def findings(rows: Sequence[Row], learnt: Sequence[Learnt]) -> tuple[Finding, ..
         ),
         Finding(
             "parity", _not_worse(parity),
-            f"Delethink less LongCoT {signed(parity)}; {say(rewards[DELETHINK])} against {say(rewards[LONGCOT])}",
+            f"Delethink less LongCoT {signed(parity)}; {say(rewards[DELETHINK])} against {say(rewards[LONGCOT])}; "
+            f"the Delethink-trained model in one context {say(level(reward(DELETHINK, LONGCOT)))}",
         ),
         Finding("needs-training", _above(needs), f"in chunks, Delethink-trained less LongCoT-trained {signed(needs)}"),
         Finding("carry", _low(nothing), f"reward with m = 0 after training {say(nothing)}"),
