@@ -1,4 +1,6 @@
-"""What Delethink's RL experiment claims, and the rules that turn its attempts into verdicts. Written before any result was seen.
+"""What Delethink's RL experiment claims, and the rules that turn its attempts into verdicts.
+
+Written before any result was seen; after the first one, intervals over seeds were widened to hold those over problems (`wider`).
 
 A seed is one training run of every arm, so it is the unit: a difference is taken within each seed, over the same test problems, and its
 95 % interval over the seeds is Student's, or that over all their problems where it is wider (seeds that agree are not certainty). With a

@@ -28,7 +28,7 @@ def report(plan: Plan, rows: Sequence[Row], learnt: Sequence[Learnt], evidence: 
     head = ["model", "metric", "mean", "low", "high", "n"]
     by = f"Means of {SMOOTH} steps of {plan.prompts} × {plan.group} attempts; bands span the {len(evidence.seeds)} seeds. C = {plan.C}."
     sections = [
-        Section("Claims", verdicts, "Each rule was written before the results were seen."),
+        Section("Claims", verdicts, "Each rule was written before the results were seen; only its intervals were widened since."),
         Section("Restating rate while training", _curve(plan, learnt, "restated"), f"Each arm in its own environment. {by}"),
         Section("Reward while training", _curve(plan, learnt, "reward"), f"Each arm in its own environment. {by}"),
         Section("Test reward: each model in each environment", _crossed(plan, rows, "passed"), "Held-out problems; rows are models."),
@@ -60,7 +60,7 @@ def _curve(plan: Plan, learnt: Sequence[Learnt], metric: str) -> Markup:
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel("step", color=MUTED)
     ax.set_ylabel(CURVES[metric], color=MUTED)
-    ax.legend(frameon=False, labelcolor=INK, ncols=len(plan.shapes))
+    ax.legend(frameon=False, labelcolor=INK, ncols=len(plan.shapes), loc="lower left", bbox_to_anchor=(0, 1))
     return figure_svg(figure, f"{CURVES[metric]} by training step for {', '.join(plan.shapes)}")
 
 
