@@ -21,7 +21,6 @@ from reasonry.train.network import joined
 from reasonry.train.rows import Layout, chosen_and_entropy, read
 from reasonry.train.update import Batch
 
-
 QUIET = -4.0
 """log σ² at first: the bottleneck begins nearly open, or noise would drown the few batches it begins with."""
 
