@@ -72,8 +72,8 @@ async def same_weights(plan: Plan, begin: Path, path: Path, seed: int) -> dict[s
 def facts(plan: Plan, begin: Path, seeds: Sequence[int]) -> Facts:
     """The simulated agent, the identities, and the chance rates."""
     orders = h1_agent.arms(2, 0.95)
-    atoms = {
-        name: list(np.median(h1_agent.costs(name, plan.agent_lengths, range(plan.agent_seeds)), axis=1).astype(float)) for name in orders
+    atoms: dict[str, list[float]] = {
+        name: np.median(h1_agent.costs(name, plan.agent_lengths, range(plan.agent_seeds)), axis=1).tolist() for name in orders
     }
     with TemporaryDirectory() as folder:
         same = asyncio.run(same_weights(plan, begin, Path(folder), seeds[0]))
