@@ -1,6 +1,6 @@
 """Samples per second of a whole GRPO step (sample, judge, update) beside TRL's `GRPOTrainer`: same weights, prompts, loss, optimiser, run.
 
-    python benchmarks/rl_step.py [--models pocket,pocket-1m] [--steps 2] [--repeats 3] [--only reasonry]
+    python benchmarks/rl_step.py [--models pocket] [--steps 2] [--repeats 3] [--only reasonry]
 
 A step answers 8 problems 8 times each, at temperature 1 up to the end token, so answers are as long as the shipped model makes them: sums
 of 1 to 3 operations and programs of 1 to 16 loops, 15 to 130 tokens or so. Every group is learned from, also those with one reward only,
@@ -249,7 +249,7 @@ def measure(model: str, steps: int, repeats: int, only_: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="pocket,pocket-1m")
+    parser.add_argument("--models", default="pocket")
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="", help="measure only ways whose name holds one of these, separated by |")
