@@ -22,3 +22,9 @@ def last_line(text: str, answer: str) -> float:
     """1 where the last marked line is the answer."""
     marked = re.findall(r"^#### (.*)$", text, re.MULTILINE)
     return float(bool(marked) and marked[-1].strip() == answer)
+
+
+if __name__ == "__main__":
+    texts = ["1+2=3\n#### 3", "maybe 3, maybe 4", "#### 4"]
+    for reward in (anywhere, effort, strict):
+        print(f"{reward.__name__:9}", *(f"{r:.3f}" for r in reward(texts, ["3", "3", "3"])))
