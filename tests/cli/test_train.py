@@ -135,6 +135,31 @@ def test_two_processes_train_what_one_does(whole: Path, tmp_path: Path) -> None:
     assert [(r["step"], r["reward"], r["tokens"]) for r in ours] == [(r["step"], r["reward"], r["tokens"]) for r in theirs]
 
 
+WAYS = {
+    "critic": ["--objective", "ppo"],
+    "greedy answers": ["--objective", "remax"],
+    "process rewards": ["--objective", "prime"],
+    "chunks": ["--objective", "delethink", "--solver", "delethink?C=4&m=2&I=3"],
+    "adapters": ["--lora", "2", "--track", "tensorboard"],
+    "sampling ahead": ["--set", "lag=1"],
+    "norms": ["--set", "optimizer=norms"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_training_leaves_a_model_that_moved(way: str, tmp_path: Path) -> None:
+    """What an objective needs beside it comes by its name alone."""
+    arguments = [*prepare(tmp_path), "--steps", "2", "--evaluate", "0", "--validation", "0", *WAYS[way], "--out", str(tmp_path / "run")]
+    assert command(arguments) == 0
+    before, after = load_decoder(tmp_path / "tiny").state_dict(), load_decoder(tmp_path / "run" / "model").state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert way != "norms" or all("norm" in name for name in moved)
+    told = records(tmp_path / "run")
+    assert all(record["learned"] for record in told)
+    assert all(record["mismatch_max"] < 1e-3 for record in told[: 1 if way == "sampling ahead" else 2]), "only a lag makes them differ"
+
+
 def test_ctrl_c_says_how_to_go_on_and_it_does(whole: Path, tmp_path: Path) -> None:
     """Interrupted in the middle of training: exit code 130, one line with the command, which ends in the same weights."""
     out = tmp_path / "run"

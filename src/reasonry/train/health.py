@@ -62,7 +62,7 @@ def warnings(record: Record) -> list[str]:
     if record.get("mismatch", 0.0) > MISMATCH:
         found.append(
             f"mismatch is {record['mismatch']:.3f} nats a token: sampler and trainer disagree; "
-            "the recipe's temperature must be the solver's, with top_p, top_k and min_p off"
+            "the recipe's temperature must be the solver's, with top_p, top_k and min_p off (a lag accounts for some of it)"
         )
     if record.get("zero_variance") == 1.0:
         found.append("zero_variance is 1: every group had a single reward, so there was nothing to learn; choose other problems")
