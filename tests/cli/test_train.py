@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,9 @@ def test_ctrl_c_says_how_to_go_on_and_it_does(whole: Path, tmp_path: Path) -> No
     out = tmp_path / "run"
     script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path; from tiny_run import *; "
     script += f"sys.exit(command([*prepare(Path({str(tmp_path)!r})), '--out', {str(out)!r}]))"
-    child = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores Ctrl-C, and so would its children
+    command_line = [sys.executable, "-c", script]
+    child = subprocess.Popen(command_line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=heard)
     while progress(out) < 6 and child.poll() is None:
         time.sleep(0.005)
     child.send_signal(signal.SIGINT)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ REQUEST += ["--budget", "16,80", "--problems", "25", "--attempts", "2", "--seed"
 
 def start(out: Path, *more: str, seconds: float = 0.05) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(SCRIPT), str(seconds), *REQUEST, "--out", str(out), *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores Ctrl-C, and so would its children
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heard)
 
 
 def lines(out: Path) -> int:

@@ -37,7 +37,7 @@ def spoken(log: Log) -> dict[str, tuple[str, float]]:
     return {f.monitor: (f.level.value, f.step) for f in examine(log).findings}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)  # rare alarms on noise are by design; the draw must not be luck
 @given(st.integers(10, 400), st.integers(0, 10**6), st.floats(0, 0.3))
 def test_a_flat_healthy_run_raises_nothing(n, seed, spread):
     health = examine(run(n, seed, spread))
@@ -46,7 +46,7 @@ def test_a_flat_healthy_run_raises_nothing(n, seed, spread):
     assert health.skipped == {}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.integers(30, 400), st.integers(0, 10**6))
 def test_a_run_that_learns_raises_nothing(n, seed):
     """Reward and validation rise, entropy halves, answers grow by half, KL grows steadily."""

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from reasonry.core import Evidence, Result
-from reasonry.evaluate.page import INK, MUTED, Section, axes, download, figure_svg, page, series, table
+from reasonry.core import Evidence
+from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, series, table
 from reasonry.papers.delethink_cost import Priced
 from reasonry.papers.delethink_findings import CLAIMS, Plan, Row, mean, scores
+from reasonry.papers.evidence_page import evidence_page
 from reasonry.solve.delethink_cost import R1_DISTILL_1_5B, causal, chunks, crossover, full, longcot_cost, thinking_cost
 
-WORDS = {Result.HOLDS: "holds", Result.FAILS: "does not hold", Result.UNCLEAR: "unclear"}
 ARMS = ("Delethink", "LongCoT")
 STYLES = {"restate": "restate the state", "delta": "write changes only"}
 
 
 def report(plan: Plan, rows: Sequence[Row], priced: Sequence[Priced], evidence: Evidence) -> str:
     """The whole page as HTML."""
-    found = {f.claim: f for f in evidence.findings}
-    said = Markup("<p><strong>{}</strong>: {} <br>Here: {}.</p>")
-    verdicts = Markup().join(said.format(WORDS[found[c.id].result], c.says, found[c.id].measured) for c in CLAIMS)
-    figures = [[m.arm, m.metric, f"{m.mean:.4g}", f"{m.low:.4g}", f"{m.high:.4g}", str(m.n)] for m in evidence.measures]
-    head = ["arm", "metric", "mean", "low", "high", "n"]
     length = f"Trained with whole workings of at most {plan.trained} loops (dashed). Bars: 95 % over problems. C = {plan.C}, m = {plan.m}."
     fits = f"Every register is live. m holds the latest values of {plan.ledger_fits} registers (dashed); more cannot cross."
     tracing = [(style, _accuracy(rows, "tracing", style, "loops", plan.trained)) for style in ("restate", "delta")]
@@ -33,7 +26,6 @@ def report(plan: Plan, rows: Sequence[Row], priced: Sequence[Priced], evidence: 
     small = _accuracy(rows, "state", "restate", "tokens carried (m)", 9)
     needs = f"Two registers, {plan.trained} loops: a loop's number and two values take 9 tokens (dashed), a whole restated loop 18."
     sections = [
-        Section("Claims", verdicts, "Each rule was written before the results were seen, unless it says otherwise."),
         *(Section(f"Accuracy against length: workings that {STYLES[style]}", plot, length) for style, plot in tracing),
         Section("Where it fails: more registers than fit", ledger, fits),
         Section("Where it fails: less carried than the state needs", small, needs),
@@ -41,17 +33,14 @@ def report(plan: Plan, rows: Sequence[Row], priced: Sequence[Priced], evidence: 
         Section(
             "Cost at the paper's shape, computed", _papers_shape(), "R1-Distill-1.5B, C = 8192, m = 4096: LongCoT's FLOPs over Delethink's."
         ),
-        Section("Every figure", table(head, figures, text_columns=2) + _csv(head, figures)),
     ]
-    lead = f"{sum(f.result is Result.HOLDS for f in evidence.findings)} of {len(evidence.findings)} claims hold with {evidence.scale}."
-    footer = f"{evidence.command} · commit {evidence.commit} · {evidence.machine} · {evidence.date}"
-    return page("The Markovian Thinker (Delethink)", lead, sections, kicker="Paper", footer=footer)
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
-    return download(text.getvalue(), "delethink.csv", "These figures as CSV")
+    return evidence_page(
+        "The Markovian Thinker (Delethink)",
+        CLAIMS,
+        evidence,
+        sections,
+        "Each rule was written before the results were seen, unless it says otherwise.",
+    )
 
 
 def _accuracy(rows: Sequence[Row], stage: str, style: str, unit: str, line: float) -> Markup:

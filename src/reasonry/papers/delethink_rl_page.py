@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from statistics import fmean
 
 from markupsafe import Markup
 
-from reasonry.core import Evidence, Result
-from reasonry.evaluate.page import INK, MUTED, Section, axes, download, figure_svg, page, series, table
+from reasonry.core import Evidence
+from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, series, table
 from reasonry.papers.delethink_rl_findings import CLAIMS, Learnt, Plan, Row, level, say, values
+from reasonry.papers.evidence_page import evidence_page
 
-WORDS = {Result.HOLDS: "holds", Result.FAILS: "does not hold", Result.UNCLEAR: "unclear"}
 SMOOTH = 5
 """Steps that a point of a curve is the mean of."""
 CURVES = {"restated": "restating rate", "reward": "reward"}
@@ -21,23 +19,20 @@ CURVES = {"restated": "restating rate", "reward": "reward"}
 
 def report(plan: Plan, rows: Sequence[Row], learnt: Sequence[Learnt], evidence: Evidence) -> str:
     """The whole page as HTML."""
-    found = {f.claim: f for f in evidence.findings}
-    said = Markup("<p><strong>{}</strong>: {} <br>Here: {}.</p>")
-    verdicts = Markup().join(said.format(WORDS[found[c.id].result], c.says, found[c.id].measured) for c in CLAIMS)
-    figures = [[m.arm, m.metric, f"{m.mean:.4g}", f"{m.low:.4g}", f"{m.high:.4g}", str(m.n)] for m in evidence.measures]
-    head = ["model", "metric", "mean", "low", "high", "n"]
     by = f"Means of {SMOOTH} steps of {plan.prompts} × {plan.group} attempts; bands span the {len(evidence.seeds)} seeds. C = {plan.C}."
     sections = [
-        Section("Claims", verdicts, "Each rule was written before the results were seen; only its intervals were widened since."),
         Section("Restating rate while training", _curve(plan, learnt, "restated"), f"Each arm in its own environment. {by}"),
         Section("Reward while training", _curve(plan, learnt, "reward"), f"Each arm in its own environment. {by}"),
         Section("Test reward: each model in each environment", _crossed(plan, rows, "passed"), "Held-out problems; rows are models."),
         Section("Restating rate on the same attempts", _crossed(plan, rows, "restated")),
-        Section("Every figure", table(head, figures, text_columns=2) + _csv(head, figures)),
     ]
-    lead = f"{sum(f.result is Result.HOLDS for f in evidence.findings)} of {len(evidence.findings)} claims hold with {evidence.scale}."
-    footer = f"{evidence.command} · commit {evidence.commit} · {evidence.machine} · {evidence.date}"
-    return page("The Markovian Thinker: RL in chunks", lead, sections, kicker="Paper", footer=footer)
+    return evidence_page(
+        "The Markovian Thinker: RL in chunks",
+        CLAIMS,
+        evidence,
+        sections,
+        "Each rule was written before the results were seen; only its intervals were widened since.",
+    )
 
 
 def _curve(plan: Plan, learnt: Sequence[Learnt], metric: str) -> Markup:
@@ -73,9 +68,3 @@ def _crossed(plan: Plan, rows: Sequence[Row], metric: str) -> Markup:
 
     lines = [[model, *(cell(model, environment) for environment in plan.shapes)] for model in models]
     return table(["trained in", *(f"tried in {environment}" for environment in plan.shapes)], lines)
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
-    return download(text.getvalue(), "delethink-rl.csv", "These figures as CSV")

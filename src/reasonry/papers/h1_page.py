@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from reasonry.core import Evidence, Result
-from reasonry.evaluate.page import INK, MUTED, Section, axes, download, figure_svg, page, series, table
+from reasonry.core import Evidence
+from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, series, table
+from reasonry.papers.evidence_page import evidence_page
 from reasonry.papers.h1_findings import CLAIMS, CONTROL, START, Arm, Facts, Plan, pass_curve, profile_of, rows_of, scores, share
 from reasonry.papers.h1_measures import KS, log, names, stages
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WORDS = {Result.HOLDS: "holds", Result.FAILS: "does not hold", Result.UNCLEAR: "unclear"}
-
 
 def report(plan: Plan, arms: Sequence[Arm], facts: Facts, evidence: Evidence) -> str:
     """The whole page as HTML."""
-    found = {f.claim: f for f in evidence.findings}
-    said = Markup("<p><strong>{}</strong>: {} <br>Here: {}.</p>")
-    verdicts = Markup().join(said.format(WORDS[found[c.id].result], c.says, found[c.id].measured) for c in CLAIMS)
-    figures = [[m.arm, m.metric, f"{m.mean:.4g}", f"{m.low:.4g}", f"{m.high:.4g}", str(m.n)] for m in evidence.measures]
-    head = ["arm", "metric", "mean", "low", "high", "n"]
     trained = f"Trained up to {plan.H} (dashed); the start has seen chains of at most 2. Bars: 95 %, Wilson. Dotted: the commonest answer."
     sections = [
-        Section("Claims", verdicts, "Each rule was written before any test problem was looked at."),
         Section("Accuracy against length", _accuracy(plan, arms, facts, lambda r: r.passed, "answer right"), trained),
         Section("The same, with every step right", _accuracy(plan, arms, None, lambda r: r.whole, "every step right"), "Nothing guessed."),
         Section("Where chains break", _profile(plan, arms), f"q of step j: right, given that those before were. Chains of {plan.longest}."),
@@ -43,17 +34,10 @@ def report(plan: Plan, arms: Sequence[Arm], facts: Facts, evidence: Evidence) ->
             "The theory, on a simulated agent", _agent(plan, facts),
             "Simulated: steps succeed with chance p·σ_j, only σ_j is learnt. No language model.",
         ),
-        Section("Every figure", table(head, figures, text_columns=2) + _csv(head, figures)),
     ]  # fmt: skip
-    lead = f"{sum(f.result is Result.HOLDS for f in evidence.findings)} of {len(evidence.findings)} claims hold with {evidence.scale}."
-    footer = f"{evidence.command} · commit {evidence.commit} · {evidence.machine} · {evidence.date}"
-    return page("h1: bootstrapping to longer horizons", lead, sections, kicker="Paper", footer=footer)
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
-    return download(text.getvalue(), "h1.csv", "These figures as CSV")
+    return evidence_page(
+        "h1: bootstrapping to longer horizons", CLAIMS, evidence, sections, "Each rule was written before any test problem was looked at."
+    )
 
 
 def _drawn(ax: Axes, xs: Sequence[float], xlabel: str, ylabel: str, ticks: Sequence[str] | None = None) -> None:

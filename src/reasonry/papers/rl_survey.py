@@ -18,12 +18,13 @@ import msgspec
 import torch
 
 from reasonry.core import Budget, Evidence, Paper, Problem, Sampling, Trajectory, open_run
-from reasonry.core.run import commit, machine
+from reasonry.core.run import commit, machine, write_whole
 from reasonry.evaluate import compare
 from reasonry.lm.load import load_lm
 from reasonry.lm.local import LocalLM
 from reasonry.papers.rl_survey_findings import BOUNDED, CLAIMS, UNBOUNDED, Drawn, Entrant, Plan, findings, measures
 from reasonry.papers.rl_survey_lab import ARMS, PASS_RATES, bench, prompt_weight
+from reasonry.papers.rl_survey_page import report
 from reasonry.solve.single import Single
 from reasonry.tasks import load_task
 from reasonry.train.assemble import beside_for, learns_from_equals
@@ -143,7 +144,9 @@ async def measure(path: Path, seeds: tuple[int, ...], plan: Plan) -> Evidence:
 
 def run(path: Path, seeds: tuple[int, ...], plan: Plan = PLAN) -> Evidence:
     """The experiments; resume what `path` already holds."""
-    return asyncio.run(measure(path, seeds, plan))
+    evidence = asyncio.run(measure(path, seeds, plan))
+    write_whole(path / "report.html", report(evidence))
+    return evidence
 
 
 PAPER = Paper(

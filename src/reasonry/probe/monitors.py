@@ -364,7 +364,7 @@ def stages(log: Log, stuck: float = STUCK) -> list[Finding]:
         if row.ended < stuck and row.began < stuck:
             says = f"Stage {row.stage:g} (steps {row.first:g} to {row.last:g}) ended at a pass rate of {row.ended:.3f}: it never took off."
             found.append(Finding("stages", Level.ALARM, "pass_rate", row.first, row.ended, stuck, says, advice, last))
-        elif change < -3 * error and change < -0.05:
+        elif change < -4 * error and change < -0.1:
             says = f"In stage {row.stage:g} the pass rate fell from {row.began:.2f} to {row.ended:.2f}."
             found.append(Finding("stages", Level.ALARM, "pass_rate", row.first, row.ended, row.began, says, advice, last))
     return found
@@ -399,7 +399,7 @@ MONITORS: dict[str, Monitor] = {
         kl, ("kl_ref|kl_step",), "1 nat a token from the reference, 5 times as much in a quarter of the run, 0.05 nats in one update"
     ),
     "validation": Monitor(validation, ("reward", "validation"), "reward rises, validation does not", fewest=6),
-    "stages": Monitor(stages, ("pass_rate",), "a stage's pass rate stays below 2 %, or falls by 5 points"),
+    "stages": Monitor(stages, ("pass_rate",), "a stage's pass rate stays below 2 %, or falls by 10 points"),
 }
 """All that `examine` runs, beside `numbers`."""
 
