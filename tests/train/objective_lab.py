@@ -1,65 +1,26 @@
-"""A policy small enough to enumerate: every answer of at most three tokens over four, one of which ends the answer."""
+"""Batches for the tests of objectives: all groups of the enumerable policy of `train.lab`, and ragged random ones."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from reasonry.train import lab
 from reasonry.train.advantage import GroupStd, Outcome, group_mean
 from reasonry.train.aggregate import Aggregate, trajectory_mean
+from reasonry.train.lab import ANSWERS, LENGTH, log_probabilities, probabilities, random_policy
 from reasonry.train.objective import Objective, Scored, loss, score
 from reasonry.train.ratio import Clip, Ratio, per_token, recomputed
 from reasonry.train.surrogate import PPO
 from reasonry.train.tokens import Tokens
 
-END = 0
-LONGEST = 3
-
-
-def _answers() -> list[tuple[int, ...]]:
-    found = []
-    for n in range(1, LONGEST + 1):
-        for y in product(range(4), repeat=n):
-            if END not in y[:-1] and (y[-1] == END or n == LONGEST):
-                found.append(y)
-    return found
-
-
-ANSWERS = _answers()
-CONTEXTS = sorted({y[:t] for y in ANSWERS for t in range(len(y))}, key=lambda c: (len(c), c))
-LENGTH = torch.tensor([len(y) for y in ANSWERS])
-_START = LENGTH.cumsum(0) - LENGTH
-_CONTEXT = torch.tensor([CONTEXTS.index(y[:t]) for y in ANSWERS for t in range(len(y))])
-_TOKEN = torch.tensor([y[t] for y in ANSWERS for t in range(len(y))])
-
 
 def policy(seed: int) -> Tensor:
     """Logits [contexts, 4], float64, with gradient."""
-    g = torch.Generator().manual_seed(seed)
-    return torch.randn(len(CONTEXTS), 4, generator=g, dtype=torch.float64).requires_grad_()
-
-
-def positions(answers: Tensor) -> Tensor:
-    """Where the tokens of a list of answers [M] are in the enumeration, flat [N]."""
-    n = LENGTH[answers]
-    start = n.cumsum(0) - n
-    return torch.arange(int(n.sum())) - torch.repeat_interleave(start - _START[answers], n)
-
-
-def logp(theta: Tensor, answers: Tensor) -> Tensor:
-    """log π_θ of each token of a list of answers [M], flat [N]."""
-    at = positions(answers)
-    return theta.log_softmax(-1)[_CONTEXT[at], _TOKEN[at]]
-
-
-def probability(theta: Tensor) -> Tensor:
-    """π_θ(y) for every answer."""
-    every = torch.arange(len(ANSWERS))
-    return theta.new_zeros(len(ANSWERS)).index_add(0, torch.repeat_interleave(every, LENGTH), logp(theta, every)).exp()
+    return random_policy(seed).requires_grad_()
 
 
 def rewards(seed: int = 0) -> Tensor:
@@ -86,23 +47,23 @@ def expected_gradient(objective: Objective, theta: Tensor, R: Tensor, G: int, sa
     """E over all groups of G independent answers of the gradient of −loss, exactly. The objective's weights must be linear in prompts."""
     behaviour = (theta if sampled_by is None else sampled_by).detach()
     answers = groups_of(G)
-    chance = probability(behaviour)[answers].reshape(-1, G).prod(-1)
+    chance = probabilities(behaviour)[answers].reshape(-1, G).prod(-1)
     tokens = batch(answers, R, G, **more)
     if sampled_by is not None:
-        tokens = replace(tokens, logp_old=logp(behaviour, answers), logp_sampler=logp(behaviour, answers))
+        tokens = replace(tokens, logp_old=log_probabilities(behaviour, answers), logp_sampler=log_probabilities(behaviour, answers))
     scored = score(objective, tokens)
     per_token = chance[tokens.prompt[tokens.by_trajectory.of]] * chance.numel()
     scored = Scored(
         tokens=tokens, advantage=scored.advantage, weight=scored.weight * per_token,
         extra_weights=tuple(w * per_token for w in scored.extra_weights), total=scored.total,
     )  # fmt: skip
-    value, _ = loss(objective, scored, logp(theta, answers))
+    value, _ = loss(objective, scored, log_probabilities(theta, answers))
     return -torch.autograd.grad(value, theta)[0]
 
 
 def true_gradient(theta: Tensor, R: Tensor) -> Tensor:
-    """∇ E[R], exactly."""
-    return torch.autograd.grad((probability(theta) * R).sum(), theta)[0]
+    """∇ E[R], exactly, in the shape of `theta`."""
+    return lab.true_gradient(theta.detach(), R).reshape(theta.shape)
 
 
 def ragged(seed: int, prompts: int = 3, group: int = 4, longest: int = 6, segments: int = 3) -> tuple[Tokens, Tensor]:

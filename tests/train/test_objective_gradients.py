@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from objective_lab import ANSWERS, CONTEXTS, batch, expected_gradient, groups_of, logp, policy, probability, rewards, true_gradient
+from objective_lab import batch, expected_gradient, groups_of, policy, rewards, true_gradient
 
 from reasonry.train.advantage import Advantage, GroupStd, Outcome, group_mean, leave_one_out, length_weighted, no_baseline, unscaled
 from reasonry.train.aggregate import trajectory_mean, trajectory_sum
 from reasonry.train.credit import ReturnToGo
 from reasonry.train.kl import KL, Estimator, InLoss, InLossCorrected, InReward, k1, k2, k3
+from reasonry.train.lab import ANSWERS, CONTEXTS, log_probabilities, probabilities
 from reasonry.train.objective import Objective, loss, score
 from reasonry.train.ratio import Clip, Ratio, itself, per_token, recomputed, whole_trajectory
 from reasonry.train.surrogate import CISPO, PPO, Reinforce, Surrogate, Weighted
@@ -27,7 +28,7 @@ def reinforce(advantage: Advantage, **more: Any) -> Objective:
 
 def test_the_enumeration_is_complete():
     assert len(ANSWERS) == 1 + 3 + 9 + 27
-    assert probability(THETA).sum().item() == pytest.approx(1, abs=1e-12)
+    assert probabilities(THETA).sum().item() == pytest.approx(1, abs=1e-12)
 
 
 def test_reinforce_is_unbiased():
@@ -110,18 +111,18 @@ def _kl_objective(kl: KL) -> Objective:
 
 def _kl_gradient(kl: KL) -> torch.Tensor:
     answers = groups_of(1)
-    return -expected_gradient(_kl_objective(kl), THETA, torch.zeros_like(R), 1, sampled_by=THETA, logp_ref=logp(REF, answers))
+    return -expected_gradient(_kl_objective(kl), THETA, torch.zeros_like(R), 1, sampled_by=THETA, logp_ref=log_probabilities(REF, answers))
 
 
 def _answer_kl(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    p, q = probability(a), probability(b)
+    p, q = probabilities(a), probabilities(b)
     return (p * (p / q).log()).sum()
 
 
 def _state_kl(reverse: bool) -> torch.Tensor:
     """Σ over states of KL at that state, states visited as π_θ visits them but not differentiated through."""
     log_p, log_q = THETA.log_softmax(-1), REF.log_softmax(-1)
-    chance = dict(zip(ANSWERS, probability(THETA).tolist(), strict=True))
+    chance = dict(zip(ANSWERS, probabilities(THETA).tolist(), strict=True))
     visits = torch.tensor([sum(p for y, p in chance.items() if len(y) > len(c) and y[: len(c)] == c) for c in CONTEXTS])
     at = (log_p.exp() * (log_p - log_q)).sum(-1) if reverse else (log_q.exp() * (log_q - log_p)).sum(-1)
     return (visits * at).sum()
@@ -132,14 +133,14 @@ def test_k1_and_k3_are_unbiased_values(estimator: Estimator):
     """Summed over an answer's tokens and averaged over answers, both are the KL of whole answers."""
     every = torch.arange(len(ANSWERS))
     tokens = batch(every, R, 1)
-    per_answer = tokens.by_trajectory.sum(estimator(logp(THETA, every), logp(REF, every)))
-    assert (probability(THETA) * per_answer).sum().item() == pytest.approx(_answer_kl(THETA, REF).item(), rel=1e-10)
+    per_answer = tokens.by_trajectory.sum(estimator(log_probabilities(THETA, every), log_probabilities(REF, every)))
+    assert (probabilities(THETA) * per_answer).sum().item() == pytest.approx(_answer_kl(THETA, REF).item(), rel=1e-10)
 
 
 def test_k2_is_a_biased_value():
     every = torch.arange(len(ANSWERS))
-    per_answer = batch(every, R, 1).by_trajectory.sum(k2(logp(THETA, every), logp(REF, every)))
-    assert abs((probability(THETA) * per_answer).sum().item() - _answer_kl(THETA, REF).item()) > 0.01
+    per_answer = batch(every, R, 1).by_trajectory.sum(k2(log_probabilities(THETA, every), log_probabilities(REF, every)))
+    assert abs((probabilities(THETA) * per_answer).sum().item() - _answer_kl(THETA, REF).item()) > 0.01
 
 
 def test_k1_in_the_loss_does_nothing_in_expectation():
@@ -163,7 +164,7 @@ def test_for_answers_of_several_tokens_k2_in_the_loss_is_not_the_kl_of_answers()
     torch.testing.assert_close(
         -expected_gradient(
             reinforce(Outcome(no_baseline, unscaled), kl=InReward(1.0, k1)),
-            THETA, torch.zeros_like(R), 1, sampled_by=THETA, logp_ref=logp(REF, groups_of(1)),
+            THETA, torch.zeros_like(R), 1, sampled_by=THETA, logp_ref=log_probabilities(REF, groups_of(1)),
         ),
         whole,
     )  # fmt: skip
@@ -178,7 +179,7 @@ def test_the_corrected_estimators_descend_the_reverse_kl(estimator: Estimator):
 
 def test_kl_estimates_vanish_where_policies_agree_and_k2_k3_are_never_negative():
     every = torch.arange(len(ANSWERS))
-    a, b = logp(THETA, every).detach(), logp(REF, every)
+    a, b = log_probabilities(THETA, every).detach(), log_probabilities(REF, every)
     for estimator in (k1, k2, k3):
         assert float(estimator(a, a).abs().max()) == 0
     assert float(k2(a, b).min()) >= 0
