@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
-import click
 import torch
 
-from reasonry.lm.checkpoint import load_decoder, save_decoder
+from reasonry.lm.checkpoint import load_decoder
 from reasonry.lm.load import model_folder
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.papers.h1_task import bundle, chains
-from reasonry.train.sft import Example, batches, chat_example, fit, muon, warm_then_cosine
+from reasonry.papers.taught import Teaching, taught
+from reasonry.train.sft import Example, chat_example
 
-BATCH, LR, WARMUP = 4096, 5e-3, 10
 BUNDLES = 0.85
 """The share of demonstrations that are bundles; the rest are single problems."""
 LINKED = 0.12
@@ -44,15 +42,6 @@ def demonstrations(tokenizer: Tokenizer, seed: int) -> Iterator[Example]:
 
 def start(model: str, steps: int, seed: int, folder: Path) -> Path:
     """The checkpoint folder of `model` taught for `steps` steps; made once, in `folder`."""
-    if (folder / "config.json").exists():
-        return folder
     shipped = model_folder(model)
     decoder, tokenizer = load_decoder(shipped, torch.float32), Tokenizer.load(shipped)
-    stream = batches(demonstrations(tokenizer, seed), BATCH, 512, torch.Generator().manual_seed(seed))
-    optimizers = muon(decoder, LR, 0.1)
-    for p in fit(decoder, optimizers, islice(stream, steps), lambda s: LR * warm_then_cosine(s, WARMUP, steps), range(steps)):
-        if (p.step + 1) % 20 == 0:
-            click.echo(f"seed {seed}, teaching the start: step {p.step + 1} of {steps}, loss {p.loss:.3f}", err=True)
-    part = folder.with_name(folder.name + ".part")
-    save_decoder(decoder, part, tokenizer=tokenizer)
-    return part.rename(folder)
+    return taught(folder, decoder, tokenizer, demonstrations(tokenizer, seed), Teaching(steps, lr=5e-3, warmup=10, weight_decay=0.1), seed)
