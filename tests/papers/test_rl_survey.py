@@ -17,6 +17,7 @@ from reasonry.train.lab import measure as estimate
 
 TINY = Plan(
     tournament_steps=0, steps=2, problems=3, attempts=4, prompts=2, group=4, train_problems=20, task="arithmetic?steps=2", max_tokens=32,
+    teaching=1,
 )  # fmt: skip
 
 
@@ -89,6 +90,9 @@ def test_verdicts_follow_the_rules() -> None:
     new = [replace(d, after=max(d.after, 50)) for d in good]
     found = {f.claim: f.result for f in findings(Plan(), labs, weights, entrants(-0.3), new)}
     assert (found["stale"], found["sharpening"], found["discovery"]) == (Result.FAILS, Result.FAILS, Result.HOLDS)
+    worse = [replace(d, after=d.before // 2) for d in good]
+    found = {f.claim: f.result for f in findings(Plan(), labs, weights, entrants(0.3), worse)}
+    assert (found["sharpening"], found["discovery"]) == (Result.UNCLEAR, Result.UNCLEAR), "training that did not take says nothing"
     found = {f.claim: f.result for f in findings(Plan(), labs, weights, [], [])}
     assert all(found[c] is Result.UNCLEAR for c in ("stale", "sharpening", "discovery"))
 
