@@ -26,7 +26,13 @@ from reasonry.train.surrogate import PPO, Weighted
 from reasonry.train.tokens import Tokens
 from reasonry.train.update import Batch, cut, learn, make_batch
 
-SPECS = ["single?max_tokens=4", "self-consistency?k=3&max_tokens=4", "best-of-n?n=2&max_tokens=4", "delethink?C=5&m=3&I=3&keep_head=1"]
+SPECS = [
+    "single?max_tokens=4",
+    "self-consistency?k=3&max_tokens=4",
+    "best-of-n?n=2&max_tokens=4",
+    "delethink?C=5&m=3&I=3&keep_head=1",
+    "interrupted?lo=2&hi=4&answer=2&phrase=12&close=hash",
+]
 PLAIN = Objective(
     advantage=Outcome(group_mean, unscaled), ratio=Ratio(per_token, recomputed), surrogate=Weighted(), aggregate=trajectory_mean
 )

@@ -13,6 +13,7 @@ from reasonry.core import LM, Sampling, Solver, Task, UserError
 from reasonry.solve.best_of_n import MEAN_LOGPROB, BestOfN, Score, lm_judge
 from reasonry.solve.delethink import Carry, Delethink, head_and_tail, head_beside_tail, multi_head, summary, tail
 from reasonry.solve.self_consistency import SelfConsistency
+from reasonry.solve.interrupted import CLOSES, PHRASE, Interrupted
 from reasonry.solve.single import Single
 
 T = TypeVar("T")
@@ -104,6 +105,12 @@ def _delethink(lm: LM, task: Task, o: Options, name: str) -> Solver:
 Builder = Callable[[LM, Task, Options, str], Solver]
 """(model, task, options, the name in reports) -> solver."""
 
+def _interrupted(lm: LM, task: Task, o: Options, name: str) -> Solver:
+    lo, hi, answer = o.read("lo", 10_240, int), o.read("hi", 12_288, int), o.read("answer", 2_048, int)
+    phrase, close = o.read("phrase", PHRASE, str), o.choice("close", "think", CLOSES)
+    return Interrupted(lm, lo, hi, answer, phrase, close, o.sampling(None), name)
+
+
 SOLVERS: dict[str, Builder] = {
     "single": _single,
     "self-consistency": _self_consistency,
@@ -112,6 +119,7 @@ SOLVERS: dict[str, Builder] = {
 }
 """Every solver there is, by name."""
 
+    "interrupted": _interrupted,
 
 def build_solver(spec: str, lm: LM, task: Task) -> Solver:
     """The solver of a spec such as `single` or `delethink?C=64&m=32`; its `name` is the spec. Raises UserError for a bad one."""
