@@ -179,6 +179,25 @@ def test_half_precision_stays_half() -> None:
     assert (rough.float() - exact).abs().max() < 0.1 * exact.abs().max()
 
 
+def test_an_fp32_head_multiplies_in_single_precision_whatever_the_weights() -> None:
+    """Rounded weights, exact products: casting half-precision logits afterwards would not give this. Single precision stays as it is."""
+    for tie in (True, False):
+        rough = decoder(replace(CONFIG, tie_embeddings=tie)).bfloat16()
+        head = rough.embed_tokens if rough.lm_head is None else rough.lm_head
+        hidden = torch.randn(3, 5, CONFIG.hidden_size, generator=torch.Generator().manual_seed(2)).bfloat16()
+        cast_afterwards = rough.logits(hidden).float()
+        rough.config = replace(rough.config, fp32_head=True)
+        found = rough.logits(hidden)
+        exact = hidden.double() @ head.weight.double().T
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
+        assert (cast_afterwards - exact).abs().max() > 100 * (found - exact).abs().max()
+    plain = decoder()
+    before = logits(plain)
+    plain.config = replace(CONFIG, fp32_head=True)
+    assert torch.equal(logits(plain), before)
+
+
 def test_fresh_weights_follow_the_generator() -> None:
     """The same seed gives the same network, and a fresh network is nearly uniform over the vocabulary."""
     a, b, c = Decoder(CONFIG), Decoder(CONFIG), Decoder(CONFIG)

@@ -60,6 +60,10 @@ class DecoderConfig:
     """Qwen3 has it: RMS norm over each head's query and key."""
     tie_embeddings: bool = True
     """Whether the output layer is the embedding matrix."""
+    fp32_head: bool = False
+    """Whether logits are multiplied in float32 whatever the weights' dtype (ScaleRL, arXiv 2510.13786). No checkpoint's: a choice of who
+    runs it, `decoder.config = replace(decoder.config, fp32_head=True)`. The engine and the trainer both ask `Decoder.logits`, and copies
+    keep their config, so it holds on both sides."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +170,10 @@ class Decoder(nn.Module):
         return Hidden(self.norm(x), tapped)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Normed hidden states [..., D] -> logits [..., V], in the hidden states' dtype."""
+        """Normed hidden states [..., D] -> logits [..., V], in the hidden states' dtype, or float32 with `fp32_head`."""
         head = self.embed_tokens if self.lm_head is None else self.lm_head
+        if self.config.fp32_head:
+            return F.linear(hidden.float(), head.weight.float())
         return F.linear(hidden, head.weight)
 
     def rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
