@@ -12,9 +12,10 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, get_type_hints
 
-from reasonry.core import ToolCall
+from reasonry.core import Problem, ToolCall
 
 LIMIT = 10**15
 """No value of the calculator, on the way or at the end, may exceed this."""
@@ -23,6 +24,7 @@ _OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
 }  # fmt: skip
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_NO_TOOL, _TIMED_OUT = "error: no tool ", "error: timed out"
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
 
@@ -50,6 +52,10 @@ class Tool:
         if not named or not all(_fits(value, fields[name]["type"]) for name, value in arguments.items()):
             return f"error: {self.name} takes {wanted}"
         return self.run(**arguments)
+
+
+ToolsOf = Callable[[Problem], Mapping[str, Tool]]
+"""The tools a problem may use, by name."""
 
 
 def _fits(value: Any, kind: str) -> bool:
@@ -95,12 +101,38 @@ def _read_call(body: str) -> ToolCall:
 
 
 def run_call(call: ToolCall, tools: Mapping[str, Tool]) -> ToolCall:
-    """The call with its result; an unknown tool, or one that says `error: ...`, is marked as an error."""
+    """The call with its result; an unknown tool, or one that says `error: ...` or raises, is marked as an error."""
     if call.is_error:
         return call
     found = tools.get(call.name)
-    result = found(call.arguments) if found else f"error: no tool {call.name}; there are {', '.join(tools)}"
+    try:
+        result = found(call.arguments) if found else f"{_NO_TOOL}{call.name}; there are {', '.join(tools)}"
+    except TimeoutError:
+        result = _TIMED_OUT
+    except Exception as error:
+        result = " ".join(f"error: {type(error).__name__}: {error}".split())
     return ToolCall(call.name, call.arguments, result, is_error=result.startswith("error: "))
+
+
+class Failure(StrEnum):
+    """Why a call failed."""
+
+    UNDECODABLE = "undecodable"
+    """It could not be read as a call."""
+    UNKNOWN = "unknown tool"
+    ERROR = "error"
+    """The tool said so, or raised."""
+    TIMEOUT = "time-out"
+
+
+def failure(call: ToolCall) -> Failure | None:
+    """The class of a call's failure; `None` for one that succeeded."""
+    if not call.is_error:
+        return None
+    if not call.name:
+        return Failure.UNDECODABLE
+    result = call.result or ""
+    return Failure.UNKNOWN if result.startswith(_NO_TOOL) else Failure.TIMEOUT if result.startswith(_TIMED_OUT) else Failure.ERROR
 
 
 def calculator(expression: str) -> str:

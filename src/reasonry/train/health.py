@@ -1,9 +1,10 @@
 """What a training run shows of itself while it runs: one record per step, on a live display and always as a line of JSON.
 
 The record's names: `step`, `stage`; of all attempts `reward`, `pass_rate`, `truncated` (share stopped by a limit), `failed`, `unscored`,
-`zero_variance` (share of groups with one reward only); `draws` of problems, `learned` groups the update saw; of the update whatever
-`update.learn` tells (`entropy`, `mismatch`, `kl_ref`, `clip_share`, `grad_norm`, …); `length` sampled tokens an attempt, `tokens` sampled
-so far, `tokens_per_second`, `seconds_sampling`, `seconds_learning`, `lr`; at a checkpoint `validation`.
+`zero_variance` (share of groups with one reward only), and where the solver has tools what `probe.tool_use.tool_health` tells; `draws` of
+problems, `learned` groups the update saw; of the update whatever `update.learn` tells (`entropy`, `mismatch`, `kl_ref`, `clip_share`,
+`grad_norm`, …); `length` sampled tokens an attempt, `tokens` sampled so far, `tokens_per_second`, `seconds_sampling`, `seconds_learning`,
+`lr`; at a checkpoint `validation`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from reasonry.probe.tool_use import tool_health
 from reasonry.train.reward import Rewarded
 from reasonry.train.rollout import CUT, Attempts
 
@@ -24,8 +26,8 @@ Record = Mapping[str, Any]
 Progress = Callable[[Record], None]
 """Told every step's record."""
 SHOWN = (
-    "loss", "validation_loss", "reward", "pass_rate", "validation", "zero_variance", "truncated", "length", "entropy", "kl_ref",
-    "clip_share", "mismatch", "grad_norm", "tokens_per_second",
+    "loss", "validation_loss", "reward", "pass_rate", "validation", "zero_variance", "truncated", "length", "tool_calls", "tool_success",
+    "entropy", "kl_ref", "clip_share", "mismatch", "grad_norm", "tokens_per_second",
 )  # fmt: skip
 """What a display has room for, in this order."""
 RECENT = 20
@@ -53,6 +55,7 @@ def of_attempts(groups: Sequence[Attempts], rewarded: Sequence[Sequence[Rewarded
         "length": _mean([float(t.cost.completion_tokens) for t in attempts]),
         "failed": sum(len(g.failures) for g in groups),
         "unscored": len(attempts) - sum(map(len, rewarded)),
+        **tool_health([g.trajectories for g in groups]),
     }
 
 
