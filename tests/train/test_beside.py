@@ -22,6 +22,7 @@ from reasonry.train.continuations import AtUnlikely, EveryTokens, MonteCarlo, at
 from reasonry.train.critic import Critic
 from reasonry.train.curriculum import Lesson, every_group, informative, only
 from reasonry.train.greedy import GreedyBaseline, at_zero
+from reasonry.train.hero import Hero
 from reasonry.train.kl import InReward, k3
 from reasonry.train.loop import frozen_copy, train
 from reasonry.train.network import Reference
@@ -388,7 +389,7 @@ def _flat(state: Any) -> Any:
     return [_flat(v) for v in state] if isinstance(state, Sequence) and not isinstance(state, str) else state
 
 
-NEEDS_MORE = {"hicra": "planning", "deepsearch": "step", "hero": "weight"}
+NEEDS_MORE = {"hicra": "planning", "deepsearch": "step"}
 """Entries that read what no part brings yet."""
 
 
@@ -397,7 +398,7 @@ async def test_any_solver_trains_with_any_objective_and_its_real_parts(spec: str
     """The grid through the loop, nothing stood in for: a step of every entry with every solver, or an error that names what is missing."""
     pays = Reward((lambda problem, group: [{"score": (0.0, 1.0, 0.0, 0.5)[i % 4], "place": i / 4} for i in range(len(group))],))
     for slug, entry in CATALOGUE.items():
-        recipe = replace(PLAIN, prompts=2, lr=1e-2, reward=pays)
+        recipe = replace(PLAIN, prompts=2, lr=1e-2, reward=replace(pays, combine=Hero(signal="place")) if slug == "hero" else pays)
         if slug in NEEDS_MORE:
             with pytest.raises(UserError, match=f"reads Tokens.{NEEDS_MORE[slug]}"):
                 await learn_digits(tmp_path / slug, slug, recipe, spec, 4)

@@ -11,6 +11,7 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,25 @@ WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json",
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def load_decoder(folder: str | Path, dtype: torch.dtype | None = torch.float32, device: str | torch.device = "cpu") -> Decoder:
+def load_decoder(
+    folder: str | Path, dtype: torch.dtype | None = torch.float32, device: str | torch.device = "cpu", trunk: bool = False
+) -> Decoder:
     """Builds the decoder of a checkpoint folder, its weights in `dtype` (`None`: as stored) on `device`.
 
+    `trunk`: of a sequence classifier, whose output layer is not looked for and whose `score.weight` is left alone.
     Raises UserError, naming the field or file, for anything that is not a complete, supported checkpoint.
     """
     folder = Path(folder)
     config = read_config(read_raw(folder), f"{folder}/config.json")
+    config = replace(config, tie_embeddings=True) if trunk else config
     with torch.device("meta"):
         decoder = Decoder(config)
     expected = {_stored_name(name): (name, tuple(p.shape)) for name, p in decoder.named_parameters()}
     files = _tensor_files(folder)
     if missing := sorted(expected.keys() - files.keys()):
         raise UserError(f"checkpoint {folder} lacks {len(missing)} tensors, the first {missing[0]!r}; download it again")
-    spare = sorted(n for n in files.keys() - expected.keys() if not n.endswith("rotary_emb.inv_freq") and n != "lm_head.weight")
+    known = {"lm_head.weight", "score.weight"} if trunk else {"lm_head.weight"}
+    spare = sorted(n for n in files.keys() - expected.keys() if not n.endswith("rotary_emb.inv_freq") and n not in known)
     if spare:
         raise UserError(
             f"checkpoint {folder} holds {len(spare)} tensors its config.json has no place for, the first {spare[0]!r}; "

@@ -128,6 +128,14 @@ class Endpoint:
         """The text of token ids by the server's own `/detokenize`. Raises UserError where the server has none."""
         return (await self._tokens("detokenize", {"tokens": list(ids)}, wire.Text)).prompt
 
+    async def post(self, path: str, body: dict[str, Any], kind: type[T]) -> T:
+        """The server's answer to a request at `path` below its root, retried like every other. Raises EndpointError after the last attempt
+        and UserError where the server refuses."""
+        try:
+            return await self._ask(f"{self.base_url.removesuffix('/v1')}/{path}", {"model": self.model, **body}, kind)
+        except _RefusedError as refused:
+            raise UserError(refused.sentence) from None
+
     async def _tokens(self, path: str, body: dict[str, Any], kind: type[T]) -> T:
         try:
             return await self._ask(f"{self.base_url.removesuffix('/v1')}/{path}", {"model": self.model, **body}, kind)

@@ -1,8 +1,8 @@
 """Best of n: sample several answers, score each, take the best.
 
-The score is a function (`Score`): the model's own mean log-probability, a model asked to judge, or anything else that looks at a
-problem and its candidates and never at the gold answer. A judge's calls are segments of the attempt (role `judge`) and its cost is
-the attempt's; sampling holds back what judging will take, so the budget pays for both.
+The score is a function (`Score`): the model's own mean log-probability, a model asked to judge, a reward model, or anything else that
+looks at a problem and its candidates and never at the gold answer. A judge's calls are segments of the attempt (role `judge`) and its
+cost is the attempt's; sampling holds back what judging will take, so the budget pays for both.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from reasonry.core import LM, Budget, Cost, Message, Problem, Sampling, Segment, Stop, Task, Trajectory, UserError
+from reasonry.lm.scorer import Scorer
 from reasonry.solve.calls import Reserve, inner_seed, nothing, prompt_length, sample_until, shortfall
 from reasonry.solve.select import Choice, as_meta, by_score
 
@@ -34,6 +35,10 @@ class Score:
     """(problem, candidates, what the budget leaves, seed) -> a value per candidate."""
     reserve: Reserve = nothing
     """What judging one candidate takes at most."""
+
+
+MARKS = 8
+"""Tokens that a reward model's template may put around question and answer beyond the solver's own."""
 
 
 async def _mean_logprob(problem: Problem, candidates: Sequence[Segment], left: Budget, seed: int) -> Scored:
@@ -89,6 +94,33 @@ def read_verdict(text: str) -> float | None:
     """1 for `right`, 0 for `wrong`: after the last `#### ` where there is one, else the last of the words; `None` where neither stands."""
     found = re.findall(r"\b(right|wrong)\b", text.rpartition("#### ")[2].lower())
     return None if not found else float(found[-1] == "right")
+
+
+def reward_score(scorer: Scorer) -> Score:
+    """A reward model's number, the same text scored once. Its pass over the candidates is one call of the attempt, with its cost."""
+
+    async def score(problem: Problem, candidates: Sequence[Segment], left: Budget, seed: int) -> Scored:
+        texts: list[str] = []
+        need = Cost()
+        for c in {c.text: c for c in candidates}.values():
+            if shortfall(left, need, one := Cost(_tokens(c, left), verifier_calls=1)):
+                break
+            texts, need = [*texts, c.text], need + one
+        found = await asyncio.to_thread(scorer.scores, problem.messages, texts)
+        value = dict(zip(texts, found.values, strict=True))
+        said = ", ".join("failed" if v is None else f"{v:.4g}" for v in found.values)
+        call = Segment(None, None, said, None, Stop.EOS, found.cost, role="judge", model=scorer.name)
+        return Scored(tuple(value.get(c.text) for c in candidates), (call,) if texts else ())
+
+    def reserve(prompt_tokens: int, answer_tokens: int) -> Cost:
+        return Cost(prompt_tokens + answer_tokens + MARKS, verifier_calls=1)
+
+    return Score(score, reserve)
+
+
+def _tokens(candidate: Segment, left: Budget) -> int:
+    """About what scoring a candidate hands to the scorer, where the budget counts it."""
+    return 0 if left.tokens is None else len(candidate.context or ()) + candidate.cost.completion_tokens + MARKS
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from reasonry.train.credit import GAE, ProcessLeaveOneOut, ReturnToGo, step_valu
 from reasonry.train.critic import RETURNS, After, Critic
 from reasonry.train.entry import Entry
 from reasonry.train.greedy import GreedyBaseline
+from reasonry.train.hero import Hero, VarianceWeight
 from reasonry.train.kl import InReward
 from reasonry.train.lengths import brevity
 from reasonry.train.loop import frozen_copy
@@ -59,6 +60,8 @@ def complete(entry: Entry, recipe: Recipe, longest: int, pretrain: int = 20) -> 
         recipe = replace(recipe, reward=Reward((*recipe.reward.signals, brevity), Weighted({"score": 1, "length": 0.5})))
     if entry.slug in PRE_TRAINED:
         recipe = replace(recipe, schedule=After(pretrain, recipe.schedule))
+    if isinstance(recipe.reward.combine, Hero):
+        recipe = replace(recipe, objective=recipe.reward.combine.objective(recipe.objective))
     return recipe
 
 
@@ -71,7 +74,7 @@ def beside_for(
     where left out. `K`: endings from each state, where the papers' nine are too many.
     """
     o, decoder, rate = entry.objective, lm.decoder, 2 * recipe.lr if lr is None else lr
-    beside: list[Beside] = []
+    beside: list[Beside] = [VarianceWeight(recipe.reward.combine)] if isinstance(recipe.reward.combine, Hero) else []
     if isinstance(o.advantage, GAE):
         kl = o.kl if isinstance(o.kl, InReward) else None
         if kl is not None:

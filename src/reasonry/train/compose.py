@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from reasonry.core import UserError
 from reasonry.lm.decoder import Decoder
+from reasonry.lm.scorer import load_scorer
 from reasonry.train.aggregate import Constant
 from reasonry.train.assemble import complete, learns_from_equals
 from reasonry.train.catalogue import find
@@ -31,6 +32,7 @@ from reasonry.train.curriculum import (
     scaling_inter,
 )
 from reasonry.train.entry import Entry
+from reasonry.train.hero import SCORE, Hero, broken, scored_by
 from reasonry.train.kl import InLoss, k3
 from reasonry.train.objective import Objective
 from reasonry.train.ratio import Clip, reference
@@ -68,10 +70,28 @@ def reward_of(s: Settings) -> Reward:
     for place in s.functions:
         function = imported(place)
         signals.append((function.__name__, trl_reward(function)))
+    if s.reward_model is not None:
+        signals.append((SCORE, scored_by(load_scorer(s.reward_model))))
     names = [name for name, _ in signals]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"functions: two signals are called {twice!r}; give each function a name of its own")
-    return Reward(tuple(signal for _, signal in signals), Weighted(s.weights if s.weights is not None else dict.fromkeys(names, 1.0)))
+    found = tuple(signal for _, signal in signals)
+    if s.hero is not None or s.objective == "hero":
+        return Reward((*found, broken), hero_of(s, names))
+    return Reward(found, Weighted(s.weights if s.weights is not None else dict.fromkeys(names, 1.0)))
+
+
+def hero_of(s: Settings, names: Sequence[str]) -> Hero:
+    """HERO with the settings' options; signals beside verdict and score are added as `weights` says, else each once."""
+    options = s.hero or {}
+    known = [f.name for f in fields(Hero) if f.name != "also"]
+    if unknown := next((name for name in options if name not in known), None):
+        raise UserError(f"hero: {unknown!r} is not an option; use {', '.join(known)}")
+    hero = Hero(**cast(dict[str, Any], options))
+    if missing := next((name for name in (hero.gate, hero.signal) if name not in names), None):
+        raise UserError(f"hero: there is no signal {missing!r}; set reward_model, or name one of {', '.join(names)} as gate or signal")
+    rest = [name for name in names if name not in (hero.gate, hero.signal)]
+    return replace(hero, also=s.weights if s.weights is not None else dict.fromkeys(rest, 1.0))
 
 
 def imported(place: str) -> Callable[..., Any]:

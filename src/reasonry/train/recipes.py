@@ -105,8 +105,7 @@ RECIPES: tuple[Entry, ...] = (
         Known.PAPER, "GRPO on w·r̂: scores min–max mapped inside (prompt, verdict), w grows with their sd.",
         ("A group sd cancels w exactly; so w is on the advantage and the advantage is mean-only. The paper does not say.",),
         (
-            Part("strata and variance weight", "train/hero.py"), Part("a reward model", None),
-            Part("running mean of σ that survives restarts", None),
+            Part("strata, variance weight and its running mean", "train/hero.py"), Part("a reward model", "train/reward_fit.py"),
         ),
     ),
     Entry(

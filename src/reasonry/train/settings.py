@@ -107,6 +107,10 @@ class Settings:
     """Reward functions as TRL calls them, `module:function` or `file.py:function`, beside the task's verdict."""
     overlong: tuple[int, int] | None = None
     """[longest, buffer]: DAPO's penalty for the last `buffer` tokens before `longest`."""
+    reward_model: str | None = None
+    """A reward model's folder or endpoint, `http://host:port/v1#model`: its score is the signal `reward_model`."""
+    hero: dict[str, float | str] | None = None
+    """HERO, which joins verdict and reward model on any objective; options alpha, beta, w_min, w_max, k, … of `train.hero.Hero`."""
     weights: dict[str, float] | None = None
     """Of the signals: `score` (the verdict), `overlong`, the functions' names. Left out: each counts once."""
 
