@@ -23,6 +23,8 @@ SPECS = [
     "delethink?C=12&m=4&I=6&carry=tail",
     "delethink?C=16&m=8&I=4&carry=multi_head&keep_head=1",
     "delethink?C=40&m=24&I=4&carry=summary",
+    "deepsearch?n=3&chunk=4&ends=4&depth=5",
+    "deepsearch?n=2&chunk=3&ends=3&depth=9&max_tokens=20&backup=all&l2=-0.4&negative=random",
     "interrupted?lo=5&hi=9&answer=6&close=hash",
     "interrupted?lo=12&hi=30&answer=3&phrase=",
 ]
@@ -146,7 +148,7 @@ async def test_first_call_is_the_one_single_makes(name: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("delethonk", "solver: 'delethonk' is not a solver; use one of single, self-consistency, best-of-n, delethink, interrupted"),
+        ("delethonk", "solver: 'delethonk' is not a solver; use one of single, self-consistency, best-of-n, delethink, deepsearch, interrupted"),
         ("delethink?m=9000", "Delethink: m is 9000 but must be smaller than C (8192); lower m or raise C."),
         ("delethink?C=64&m=32&I=0", "Delethink: I is 0 but at least one chunk is needed; raise I."),
         ("delethink?C=64&m=32&keep_head=8&keep_tail=9", "keep_tail is 9 but must be m - keep_head (24), or m (32)"),

@@ -50,15 +50,18 @@ class Scored:
 
 
 class LocalLM:
-    """Implements `core.LM` over an `Engine`. At most `max_rows` requests are computed together, over a pool of `kv_tokens` tokens.
+    """Implements `core.LM` over an `Engine`. At most `max_rows` requests are computed together, over a pool of `kv_tokens` tokens; or it
+    is given an `engine` of its own.
 
     To be used from one event loop at a time; use it in `async with`, or `await close()`.
     """
 
-    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, name: str, max_rows: int = 64, kv_tokens: int = 65536) -> None:
+    def __init__(
+        self, decoder: Decoder, tokenizer: Tokenizer, name: str, max_rows: int = 64, kv_tokens: int = 65536, engine: Engine | None = None
+    ) -> None:
         choose_threads(decoder)
         self.decoder, self.tokenizer = decoder, tokenizer
-        self.engine = Engine(decoder, max_rows, kv_tokens)
+        self.engine = Engine(decoder, max_rows, kv_tokens) if engine is None else engine
         self._name = name
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._driver: asyncio.Task[None] | None = None
@@ -147,6 +150,12 @@ class LocalLM:
             raise
         return sequence
 
+    async def grow(self, sequence: Sequence, sampling: Sampling) -> Completion:
+        """Samples on from an open sequence, which keeps what was sampled: `complete` on its ids, without computing them again."""
+        check(sampling)
+        text = Text(Detokenizer(self.tokenizer), sampling.stop) if sampling.stop else None
+        return self._completion(await sequence.generate(sampling, frozenset(self.tokenizer.eos_ids), text))
+
     async def close(self) -> None:
         """Ends what is under way (those waiting get a UserError) and the worker thread. Closing twice is fine."""
         if not self._closed:
@@ -225,6 +234,7 @@ class LocalLM:
             logprobs=tuple(job.logprobs),
             sampler_logprobs=tuple(job.sampler_logprobs),
             top_logprobs=tuple(job.top_logprobs) if job.top_logprobs else None,
+            versions=tuple(job.versions),
         )
 
 

@@ -10,11 +10,16 @@ from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from reasonry.core import LM, Sampling, Solver, Task, UserError
-from reasonry.solve.best_of_n import MEAN_LOGPROB, BestOfN, Score, lm_judge
+from reasonry.lm.scorer import load_scorer
+from reasonry.solve.best_of_n import MEAN_LOGPROB, BestOfN, Score, lm_judge, reward_score
+from reasonry.solve.deepsearch import DeepSearch
 from reasonry.solve.delethink import Carry, Delethink, head_and_tail, head_beside_tail, multi_head, summary, tail
-from reasonry.solve.self_consistency import SelfConsistency
+from reasonry.solve.explore import Explore, Stored, nothing_stored
 from reasonry.solve.interrupted import CLOSES, PHRASE, Interrupted
+from reasonry.solve.self_consistency import SelfConsistency
 from reasonry.solve.single import Single
+from reasonry.solve.tree import UCT, Constrained, Decayed, Frontier
+from reasonry.solve.tree.select import linear, no_bonus, square_root
 
 T = TypeVar("T")
 
@@ -80,6 +85,8 @@ def _self_consistency(lm: LM, task: Task, o: Options, name: str) -> Solver:
 
 def _best_of_n(lm: LM, task: Task, o: Options, name: str) -> Solver:
     score: Score = o.choice("score", "logprob", {"logprob": MEAN_LOGPROB, "judge": lm_judge(lm)})
+    if reward_model := o.read("rm", "", str):
+        score = reward_score(load_scorer(reward_model))
     return BestOfN(lm, task, o.read("n", 8, int), score, o.sampling(), name)
 
 
@@ -102,35 +109,68 @@ def _delethink(lm: LM, task: Task, o: Options, name: str) -> Solver:
     return Delethink(lm, C, m, I, carry, o.sampling(None).with_(stop_token_ids=stop_ids), name)
 
 
-Builder = Callable[[LM, Task, Options, str], Solver]
-"""(model, task, options, the name in reports) -> solver."""
-
 def _interrupted(lm: LM, task: Task, o: Options, name: str) -> Solver:
     lo, hi, answer = o.read("lo", 10_240, int), o.read("hi", 12_288, int), o.read("answer", 2_048, int)
     phrase, close = o.read("phrase", PHRASE, str), o.choice("close", "think", CLOSES)
     return Interrupted(lm, lo, hi, answer, phrase, close, o.sampling(None), name)
 
 
+def _deepsearch(lm: LM, task: Task, o: Options, name: str) -> DeepSearch:
+    depth, least = o.read("depth", 64, _positive, "a whole number above 0"), o.read("gamma", 0.1, float)
+    quality, entropy, deep = o.read("l1", 0.4, float), o.read("l2", 0.0, float), o.read("l3", 0.01, float)
+    bonus = o.choice("bonus", "sqrt", {"sqrt": square_root, "linear": linear, "none": no_bonus})
+    return DeepSearch(
+        lm, task, n=o.read("n", 8, int), chunk=o.read("chunk", 256, int),
+        delimiter=o.choice("until", "tokens", {"tokens": "", "line": "\n", "paragraph": "\n\n"}), depth=depth, ends=o.read("ends", 8, int),
+        max_tokens=o.read("max_tokens", 16_384, _positive, "a whole number above 0"), score=UCT(o.read("uct", 2.0, float)),
+        frontier=Frontier(depth, quality, entropy, deep, bonus),
+        back=o.choice("back", "constrained", {"constrained": Constrained(least), "plain": Decayed(least)}),
+        backup=o.choice("backup", "one", {"one": "one", "all": "all"}),
+        negative=o.choice("negative", "confident", {"confident": "confident", "random": "random", "unsure": "unsure"}),
+        sampling=o.sampling(None), name=name,
+    )  # fmt: skip
+
+
+Builder = Callable[[LM, Task, Options, str], Solver]
+"""(model, task, options, the name in reports) -> solver."""
+
 SOLVERS: dict[str, Builder] = {
     "single": _single,
     "self-consistency": _self_consistency,
     "best-of-n": _best_of_n,
     "delethink": _delethink,
+    "deepsearch": _deepsearch,
+    "interrupted": _interrupted,
 }
 """Every solver there is, by name."""
 
-    "interrupted": _interrupted,
 
 def build_solver(spec: str, lm: LM, task: Task) -> Solver:
     """The solver of a spec such as `single` or `delethink?C=64&m=32`; its `name` is the spec. Raises UserError for a bad one."""
     name, _, query = spec.partition("?")
     if name not in SOLVERS:
         raise UserError(f"solver: {name!r} is not a solver; use one of {', '.join(SOLVERS)}")
+    options = _options(name, query, spec)
+    solver = SOLVERS[name](lm, task, options, spec)
+    options.close()
+    return solver
+
+
+def build_explorer(spec: str, lm: LM, task: Task, stored: Stored = nothing_stored) -> Explore:
+    """What makes groups of attempts in training, of a spec such as `deepsearch?chunk=16&share=0.5`. Raises UserError for a bad one."""
+    name, _, query = spec.partition("?")
+    if name != "deepsearch":
+        raise UserError(f"explore: {name!r} explores nothing; use deepsearch, or leave explore out")
+    options = _options(name, query, spec)
+    search = _deepsearch(lm, task, options, spec)
+    explorer = Explore(search, stored, options.read("share", 0.5, float), options.choice("ways", "all", {"all": "all", "backed": "backed"}))
+    options.close()
+    return explorer
+
+
+def _options(name: str, query: str, spec: str) -> Options:
     pairs = parse_qsl(query, keep_blank_values=True)
     given = dict(pairs)
     if len(given) < len(pairs):
         raise UserError(f"{name}: an option is given twice in {spec!r}; give each once")
-    options = Options(name, given)
-    solver = SOLVERS[name](lm, task, options, spec)
-    options.close()
-    return solver
+    return Options(name, given)

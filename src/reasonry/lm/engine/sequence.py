@@ -14,6 +14,7 @@ from torch import Tensor
 from reasonry.core import Cost, Ids, Sampling, UserError
 from reasonry.lm.engine.engine import Engine
 from reasonry.lm.engine.row import Job, Row
+from reasonry.lm.engine.text import Text
 
 
 class Sequence:
@@ -55,6 +56,19 @@ class Sequence:
         sampling = (sampling or Sampling()).with_(max_tokens=1)
         job = await self._do(Job(self._row, steered=True, sampling=sampling, first_draw=len(self._row.ids)))
         return job.sampled[0], job.sampler_logprobs[0]
+
+    async def generate(self, sampling: Sampling, end_ids: frozenset[int] = frozenset(), text: Text | None = None) -> Job:
+        """Samples on until `sampling`, an end id or a stop string of `text` ends it, and keeps what it sampled (`LocalLM.grow`).
+
+        The job is priced as one call on all that the sequence holds; only what was not computed before is prefill.
+        """
+        self._needs_last()
+        job = Job(self._row, steered=True, sampling=sampling, end_ids=end_ids, text=text, prompt=len(self._row.ids))
+        self._appended = 0
+        try:
+            return await self._run(job)
+        finally:
+            self._cost += self._engine.cost(job)
 
     async def append(self, ids: Iterable[int], positions: Iterable[int] | None = None) -> None:
         """Computes `ids` after what is there, by default at the positions after the largest so far."""

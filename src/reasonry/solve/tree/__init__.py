@@ -1,0 +1,11 @@
+"""The tree search that methods share: nodes, scores, backups, MCTS over games, the walk of VGB, chunks of a model's text."""
+
+from reasonry.solve.tree.backup import Backup, Constrained, Decayed, add, visit
+from reasonry.solve.tree.grow import Forked, Grow, Reread, grower
+from reasonry.solve.tree.node import Node
+from reasonry.solve.tree.select import PUCT, UCT, AvailableUCT, Frontier, Score, best
+
+__all__ = [
+    "PUCT", "UCT", "AvailableUCT", "Backup", "Constrained", "Decayed", "Forked", "Frontier", "Grow", "Node", "Reread", "Score", "add",
+    "best", "grower", "visit",
+]  # fmt: skip
