@@ -18,6 +18,10 @@ SPECS = [
     "self-consistency?k=7&max_tokens=12",
     "best-of-n?n=4",
     "best-of-n?n=3&score=judge&max_tokens=20",
+    "agglm?m=4",
+    "agglm?m=3&votes=3&max_tokens=12",
+    "agglm?m=2&rounds=2&limit=60",
+    "agglm?m=3&words=bare&of=self-consistency?k=2&max_tokens=9",
     "delethink?C=12&m=4&I=6",
     "delethink?C=12&m=4&I=6&keep_head=2&keep_tail=4",
     "delethink?C=12&m=4&I=6&carry=tail",
@@ -148,7 +152,7 @@ async def test_first_call_is_the_one_single_makes(name: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("delethonk", "solver: 'delethonk' is not a solver; use one of single, self-consistency, best-of-n, delethink, deepsearch, interrupted"),
+        ("delethonk", "solver: 'delethonk' is not a solver; use one of single, self-consistency, best-of-n, delethink, agglm, deepsearch, interrupted"),
         ("delethink?m=9000", "Delethink: m is 9000 but must be smaller than C (8192); lower m or raise C."),
         ("delethink?C=64&m=32&I=0", "Delethink: I is 0 but at least one chunk is needed; raise I."),
         ("delethink?C=64&m=32&keep_head=8&keep_tail=9", "keep_tail is 9 but must be m - keep_head (24), or m (32)"),

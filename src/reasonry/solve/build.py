@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from reasonry.core import LM, Sampling, Solver, Task, UserError
 from reasonry.lm.scorer import load_scorer
+from reasonry.solve.agglm_spec import aggregate
 from reasonry.solve.best_of_n import MEAN_LOGPROB, BestOfN, Score, lm_judge, reward_score
 from reasonry.solve.deepsearch import DeepSearch
 from reasonry.solve.delethink import Carry, Delethink, head_and_tail, head_beside_tail, multi_head, summary, tail
@@ -18,8 +19,10 @@ from reasonry.solve.explore import Explore, Stored, nothing_stored
 from reasonry.solve.interrupted import CLOSES, PHRASE, Interrupted
 from reasonry.solve.self_consistency import SelfConsistency
 from reasonry.solve.single import Single
+from reasonry.solve.tool_loop import ToolLoop
 from reasonry.solve.tree import UCT, Constrained, Decayed, Frontier
 from reasonry.solve.tree.select import linear, no_bonus, square_root
+from reasonry.tasks.tools import tools_for
 
 T = TypeVar("T")
 
@@ -131,6 +134,15 @@ def _deepsearch(lm: LM, task: Task, o: Options, name: str) -> DeepSearch:
     )  # fmt: skip
 
 
+def _agglm(lm: LM, task: Task, o: Options, name: str) -> Solver:
+    return aggregate(lm, task, o, name, build_solver)
+
+
+def _tool_loop(lm: LM, task: Task, o: Options, name: str) -> Solver:
+    turns = o.read("turns", 6, _positive, "a whole number above 0")
+    return ToolLoop(lm, tools_for(task), turns, o.sampling(512), name)
+
+
 Builder = Callable[[LM, Task, Options, str], Solver]
 """(model, task, options, the name in reports) -> solver."""
 
@@ -139,8 +151,10 @@ SOLVERS: dict[str, Builder] = {
     "self-consistency": _self_consistency,
     "best-of-n": _best_of_n,
     "delethink": _delethink,
+    "agglm": _agglm,
     "deepsearch": _deepsearch,
     "interrupted": _interrupted,
+    "tool-loop": _tool_loop,
 }
 """Every solver there is, by name."""
 
@@ -169,7 +183,8 @@ def build_explorer(spec: str, lm: LM, task: Task, stored: Stored = nothing_store
 
 
 def _options(name: str, query: str, spec: str) -> Options:
-    pairs = parse_qsl(query, keep_blank_values=True)
+    query, inner, of = query.partition("&of=") if not query.startswith("of=") else ("", "&of=", query[3:])
+    pairs = [*parse_qsl(query, keep_blank_values=True), *([("of", of)] if inner else [])]  # the last option: a whole spec, with its own
     given = dict(pairs)
     if len(given) < len(pairs):
         raise UserError(f"{name}: an option is given twice in {spec!r}; give each once")

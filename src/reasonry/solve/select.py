@@ -1,15 +1,18 @@
 """Choosing among candidates: by vote, by weighted vote, by score; and when to abstain.
 
 Pure functions over values; no model, no task. Invariant: a tie goes to the candidate that came first, so a choice depends on nothing
-but its arguments. Every choice comes with what an evaluation needs for pass@N and the selection gap (`as_meta`): which candidates
+but its arguments; `drawn` draws instead, from the fair chances of `probe.votes`. Every choice comes with what an evaluation needs for pass@N and the selection gap (`as_meta`): which candidates
 there were, what each answered and scored, and which was taken.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from reasonry.probe.votes import tally as count
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,7 @@ def weighted_vote(answers: Sequence[str | None], weights: Sequence[float]) -> Ch
 
     Raises ValueError where a weight is negative: a vote against is not a vote.
     """
-    tally: dict[str, float] = {}
-    for answer, weight in zip(answers, weights, strict=True):
-        if weight < 0:
-            raise ValueError(f"weights must not be negative, got {weight}")
-        if answer is not None:
-            tally[answer] = tally.get(answer, 0.0) + weight
+    tally = {str(answer): weight for answer, weight in count(answers, weights).items()}
     if not tally:
         return Choice(None, 0.0)
     winner = max(tally, key=lambda a: tally[a])
@@ -55,6 +53,14 @@ def by_score(scores: Sequence[float | None]) -> Choice:
         return Choice(None, 0.0)
     index, best = max(scored, key=lambda pair: pair[1])
     return Choice(index, 1.0 / sum(s == best for _, s in scored))
+
+
+def drawn(chances: Sequence[float], rng: random.Random) -> Choice:
+    """One candidate by fair chances (`probe.votes.by_vote`, `by_score`): ties are drawn, not given to the first."""
+    if not sum(chances):
+        return Choice(None, 0.0)
+    index = rng.choices(range(len(chances)), chances)[0]
+    return Choice(index, 1.0 / sum(p > 0 for p in chances))
 
 
 def abstain(choice: Choice, least_share: float) -> Choice:
