@@ -1,0 +1,1 @@
+"""From a model to a cheaper one behind the same interface."""

@@ -1,0 +1,193 @@
+"""What one pass of a patched model attends to: the first `sinks` tokens and the last `size`, exactly, and a state that holds the others.
+
+Invariant: of all tokens seen, each is in exactly one of three places. Token j < sinks is a sink. Token j ≥ sinks is in the window of query
+t while t − j < size, and was written into the state, once and in order, before any query t ≥ j + size read it. So a context of at most
+sinks + size tokens never touches the state, and attention is the base model's.
+
+Keys stand where they were rotated, so the order of the rows that hold them is of no account: token j ≥ sinks stands in row
+sinks + (j − sinks) mod size, and is written over by token j + size, at the very step that writes it into the state.
+
+Letters: B rows, T new tokens, R = sinks + size kept rows, Hq, Hkv, K head size, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reasonry.accel.ahn.adapter import Adapter
+from reasonry.accel.ahn.cell import Hippocampus
+from reasonry.core import UserError
+from reasonry.nn.attention import Site, attention
+
+Edit = Callable[[Tensor], Tensor]
+"""Values [B, Hkv, T, K] about to be written -> those that are. For controls: another row's, none."""
+
+
+def as_they_are(v: Tensor) -> Tensor:
+    """Nothing changed."""
+    return v
+
+
+@dataclass(frozen=True)
+class Window:
+    """How much is kept without loss."""
+
+    size: int
+    """Tokens of the sliding window, the query's own included, the sinks not."""
+    sinks: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"window: size is {self.size} but must be at least 1")
+        if self.sinks < 0:
+            raise UserError(f"window: sinks is {self.sinks} but must be at least 0")
+
+    @property
+    def rows(self) -> int:
+        """R."""
+        return self.sinks + self.size
+
+    def holds(self, seen: Tensor) -> Tensor:
+        """The token that stands in each row after `seen` [B] tokens, −1 for none: [B, R]."""
+        row = torch.arange(self.rows, device=seen.device)
+        m = seen[:, None] - self.sinks
+        late = self.sinks + m - 1 - (m - 1 - (row - self.sinks)) % self.size
+        token = torch.where(row < self.sinks, row, late)
+        return torch.where((token < torch.where(row < self.sinks, 0, self.sinks)) | (token >= seen[:, None]), -1, token)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one block keeps between passes."""
+
+    kv: Tensor
+    """Keys, then values: [2, B, R, Hkv, K]."""
+    gates: Tensor
+    """log a, then b, of the tokens in the window: [2, B, R, Hq]."""
+    state: Tensor
+    """[B, Hq, K, K], fp32."""
+
+    def rows(self, which: Tensor) -> Kept:
+        """Those rows, in that order; a row may come twice."""
+        return Kept(self.kv[:, which], self.gates[:, which], self.state[which])
+
+    def beside(self, other: Kept) -> Kept:
+        """These rows, then the other's."""
+        return Kept(*(torch.cat(pair, dim=d) for pair, d in zip(self._pairs(other), (1, 1, 0), strict=True)))
+
+    def _pairs(self, other: Kept) -> list[tuple[Tensor, Tensor]]:
+        return [(self.kv, other.kv), (self.gates, other.gates), (self.state, other.state)]
+
+
+class Memory:
+    """An `Attend` that remembers: hand it to `Decoder.forward` for tokens that follow those it has `seen`, then call `advance`.
+
+    `write` false leaves the state empty (a plain window with sinks). With `keeps` false nothing is stored, for one pass over whole
+    sequences, as in training; otherwise a pass has at most `window.size` tokens.
+    """
+
+    def __init__(
+        self, adapter: Adapter, window: Window, rows: int, write: bool = True, keeps: bool = True, edit: Edit = as_they_are
+    ) -> None:
+        self.adapter, self.window, self.write, self.keeps, self.edit = adapter, window, write, keeps, edit
+        self.seen = torch.zeros(rows, dtype=torch.int64, device=adapter.device)
+        """[B] tokens of each row so far."""
+        self.evicted = 0
+        """Tokens written into states so far, over rows, of one block: more than 0, or the memory was never used."""
+        self._kept: dict[Site, Kept] = {}
+
+    def __call__(self, site: Site, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """x [B, T, D], q [B, T, Hq, K], k and v [B, T, Hkv, K] -> [B, T, Hq, K]."""
+        w, T = self.window, q.shape[1]
+        new = self.seen[:, None] + torch.arange(T, device=q.device)
+        cell = self.adapter.cell(site.layer)
+        gates = torch.stack(cell.gates(x)).mT
+        kept = self._kept.get(site)
+        past = kept is not None and self.keeps
+        if kept is None and self.keeps:
+            kept = self._empty(q, k)
+        if past and kept is not None:
+            tokens = torch.cat((w.holds(self.seen), new), dim=1)
+            kv, all_gates = torch.cat((kept.kv, torch.stack((k, v))), dim=2), torch.cat((kept.gates, gates), dim=2)
+        else:
+            tokens, kv, all_gates = new, torch.stack((k, v)), gates
+        t, j = new[:, :, None], tokens[:, None, :]
+        near = (j >= 0) & (j <= t) & ((j < w.sinks) | (t - j < w.size))
+        out = attention(q, kv[0], kv[1], mask=near[:, None])
+        leaving = new - w.size
+        if bool((leaving >= w.sinks).any()):
+            state = q.new_zeros(len(q), q.shape[2], q.shape[3], q.shape[3], dtype=torch.float32) if kept is None else kept.state
+            read, state = self._recall(cell, x, q, kv, all_gates, self._place(leaving, tokens.shape[1] - T), leaving >= w.sinks, state)
+            out = out + read
+            kept = kept if kept is None else replace(kept, state=state)
+        if self.keeps and kept is not None:
+            self._kept[site] = self._store(kept, new, torch.stack((k, v)), gates)
+        return out
+
+    def advance(self, n: int) -> None:
+        """`n` more tokens of every row have been through all blocks."""
+        before = (self.seen - self.window.rows).clamp(min=0)
+        self.seen = self.seen + n
+        self.evicted += int(((self.seen - self.window.rows).clamp(min=0) - before).sum())
+
+    def take(self, rows: Tensor) -> Memory:
+        """Those rows [n], in that order, as a memory of their own."""
+        other = Memory(self.adapter, self.window, len(rows), self.write, self.keeps, self.edit)
+        other.seen, other._kept = self.seen[rows], {site: kept.rows(rows) for site, kept in self._kept.items()}
+        return other
+
+    def beside(self, other: Memory) -> Memory:
+        """These rows, then the other's; both have been through the same blocks."""
+        both = Memory(self.adapter, self.window, 0, self.write, self.keeps, self.edit)
+        both.seen = torch.cat((self.seen, other.seen))
+        both._kept = {site: kept.beside(other._kept[site]) for site, kept in self._kept.items()}
+        return both
+
+    def _recall(
+        self, cell: Hippocampus, x: Tensor, q: Tensor, kv: Tensor, gates: Tensor, place: Tensor, written: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What every query reads from the state once the token that leaves with it is written, [B, T, Hq, K], and the state after.
+
+        `place` [B, T] is where that token stands among the keys; `written` is false where none leaves.
+        """
+        if not self.write:
+            return torch.zeros_like(q), state
+        rows = torch.arange(len(q), device=q.device)[:, None]
+        groups = q.shape[2] // kv.shape[3]
+        k, v = kv[:, rows, place].transpose(2, 3).float()
+        log_a, b = torch.where(written[None, :, None], gates[:, rows, place].mT, 0.0)
+        each = lambda y: y.repeat_interleave(groups, dim=1)  # noqa: E731
+        query = F.normalize(q.transpose(1, 2).float(), dim=-1) * q.shape[-1] ** -0.5
+        read, state = type(cell).write(query, each(F.normalize(k, dim=-1)), each(self.edit(v)), log_a, b, state)
+        y = cell.read(x, read)
+        return torch.where(written[:, :, None, None], y, torch.zeros_like(y)), state
+
+    def _place(self, token: Tensor, held: int) -> Tensor:
+        """Where tokens [B, T] stand among `held` kept rows and the new ones after them; 0 for those that stand nowhere."""
+        w = self.window
+        behind = token - self.seen[:, None]
+        row = w.sinks + (token - w.sinks) % w.size
+        return torch.where(token < w.sinks, 0, torch.where(behind >= 0, held + behind, row))
+
+    def _empty(self, q: Tensor, k: Tensor) -> Kept:
+        B, K, R = len(q), q.shape[3], self.window.rows
+        return Kept(
+            k.new_zeros(2, B, R, k.shape[2], K), q.new_zeros(2, B, R, q.shape[2], dtype=torch.float32),
+            q.new_zeros(B, q.shape[2], K, K, dtype=torch.float32),
+        )  # fmt: skip
+
+    def _store(self, kept: Kept, new: Tensor, kv: Tensor, gates: Tensor) -> Kept:
+        """The new tokens [B, T] in the rows where they belong; in place, for these rows are this memory's alone."""
+        w = self.window
+        if new.shape[1] > w.size:
+            raise ValueError(f"a pass of {new.shape[1]} tokens through a window of {w.size}; hand them over in pieces")
+        where = torch.where(new < w.sinks, new, w.sinks + (new - w.sinks) % w.size)
+        rows = torch.arange(len(new), device=new.device)[:, None]
+        kept.kv[:, rows, where] = kv
+        kept.gates[:, rows, where] = gates
+        return kept
