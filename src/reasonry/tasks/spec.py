@@ -13,6 +13,7 @@ from reasonry.tasks.gym import Gym
 from reasonry.tasks.judges import JUDGES
 from reasonry.tasks.loaders import from_path
 from reasonry.tasks.maze import Maze
+from reasonry.tasks.puzzle import puzzle
 from reasonry.tasks.skills import SKILLS
 from reasonry.tasks.skills.corpus import Pocket
 from reasonry.tasks.sudoku import Sudoku
@@ -32,6 +33,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "sudoku6": partial(_sudoku, 6),
     "sudoku9": partial(_sudoku, 9),
     "maze": _maze,
+    "puzzle": puzzle,
 }
 """Built-in tasks: name → maker. The maker's arguments are the task's options."""
 
