@@ -152,7 +152,9 @@ async def test_first_call_is_the_one_single_makes(name: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("delethonk", "solver: 'delethonk' is not a solver; use one of single, self-consistency, best-of-n, delethink, agglm, deepsearch, interrupted"),
+        ("delethonk", "solver: 'delethonk' is not a solver; use one of single, self-consistency, best-of-n, delethink, agglm,"),
+        ("agglm?m=0", "agglm: m is 0 but must be at least 1; raise it"),
+        ("agglm?pool=a.jsonl&by=pocket", "agglm: pool and by are both given, but candidates come from one place; leave one out"),
         ("delethink?m=9000", "Delethink: m is 9000 but must be smaller than C (8192); lower m or raise C."),
         ("delethink?C=64&m=32&I=0", "Delethink: I is 0 but at least one chunk is needed; raise I."),
         ("delethink?C=64&m=32&keep_head=8&keep_tail=9", "keep_tail is 9 but must be m - keep_head (24), or m (32)"),

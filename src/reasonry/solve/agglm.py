@@ -6,8 +6,8 @@ Symbols: x problem, y_1 … y_m candidates, ỹ ~ p_φ(·|x, y_1:m) the aggregat
 candidates keep the roles their solver gave them, so a recipe can train either alone.
 
 Departures from the paper: 1. a candidate that does not fit is left out whole, in a random order. 2. several aggregations with a vote, and
-rounds in which m aggregations take the candidates' place (recursive self-aggregation, arXiv 2509.26626, with whole sets instead of random
-subsets), are options. 3. where the budget pays for no aggregation, the candidates' majority answers. 4. ties of votes are drawn by the seed.
+rounds in which m aggregations take the candidates' place (recursive self-aggregation, with whole sets instead of random subsets), are
+options. 3. where the budget pays for no aggregation, the candidates' majority answers. 4. ties of votes are drawn by the seed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Found:
 class Source(Protocol):
     """Where candidates come from. Never looks at the gold answer; stays within the budget."""
 
-    def __call__(self, problem: Problem, m: int, budget: Budget, seed: int) -> Awaitable[Found]: ...
+    def __call__(self, problem: Problem, m: int, budget: Budget, seed: int) -> Awaitable[Found]:
+        """Up to `m` candidates."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Aggregate:
     """Reads the answers out of the texts; its judge is never asked."""
     source: Source
     m: int = 8
-    packing: Packing = Packing()
+    packing: Packing = Packing()  # noqa: RUF009 (a frozen value)
     """Its limit counts the aggregator's tokens."""
     sampling: Sampling = Sampling(max_tokens=1024)
     """Of an aggregation."""

@@ -1,4 +1,4 @@
-"""`agglm?m=8&by=pocket-1m&of=delethink?C=64&m=32` as a solver: where its candidates come from, how they are packed, how often it aggregates."""
+"""`agglm?m=8&by=pocket-1m&of=delethink?C=64&m=32` as a solver: where candidates come from, how they are packed, how often it aggregates."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def aggregate(lm: LM, task: Task, o: Options, name: str, build: Build) -> Solver
     """The solver of the options.
 
     `m` candidates, by the model itself unless `by` names others (with commas: by turns); by plain answers unless `of`, the last option,
-    is another solver's whole spec; or from the pool file that `pool` names. `votes` aggregations, after `rounds` - 1 rounds. `words` (plain,
-    bare), `limit` (tokens of the prompt) and `keep_think` pack. `candidate_temperature` is the candidates', `temperature` the aggregator's.
+    is another solver's whole spec; or from the pool file that `pool` names. `votes` aggregations, after `rounds` - 1 rounds. `words`
+    (plain, bare), `limit` (tokens of the prompt) and `keep_think` pack. `candidate_temperature` is the candidates', `temperature` the
+    aggregator's.
     """
     sampling = o.sampling()
     warm = sampling.with_(temperature=o.read("candidate_temperature", sampling.temperature, float))

@@ -1,8 +1,8 @@
 """Choosing among candidates: by vote, by weighted vote, by score; and when to abstain.
 
 Pure functions over values; no model, no task. Invariant: a tie goes to the candidate that came first, so a choice depends on nothing
-but its arguments; `drawn` draws instead, from the fair chances of `probe.votes`. Every choice comes with what an evaluation needs for pass@N and the selection gap (`as_meta`): which candidates
-there were, what each answered and scored, and which was taken.
+but its arguments; `drawn` draws instead, from the fair chances of `probe.votes`. Every choice comes with what an evaluation needs for
+pass@N and the selection gap (`as_meta`): which candidates there were, what each answered and scored, and which was taken.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class Aggregation:
     p: float | None = 50
     """`None` keeps every easy example."""
     hard: Hard = any_tied_wrong
-    packing: Packing = Packing()
+    packing: Packing = Packing()  # noqa: RUF009 (a frozen value)
     easy_only: bool = False
     """Train on the easy examples alone: a control."""
     seed: int = 0
@@ -195,7 +195,8 @@ def mixture_words(task: Aggregation) -> str:
     """The training mixture in one sentence."""
     train = task.splits.get("train", ())
     hard = sum(p.meta["hard"] for p in train)
-    return f"{len(train)} sets of {task.m}: {hard} hard, {len(train) - hard} easy ({100 * (len(train) - hard) / max(hard, 1):.0f} % of the hard)"
+    easy = len(train) - hard
+    return f"{len(train)} sets of {task.m}: {hard} hard, {easy} easy ({100 * easy / max(hard, 1):.0f} % of the hard)"
 
 
 def aggregation(

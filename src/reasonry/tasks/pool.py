@@ -1,4 +1,4 @@
-"""Candidate answers to a problem, from any models, as data: what votes count, aggregators read, mixtures are built of and the ladder measures.
+"""Candidate answers to a problem, from any models: what votes count, aggregators read, mixtures are made of and the ladder measures.
 
 A pool file has one JSON object a line:
 
@@ -71,9 +71,13 @@ class Pool:
 class Reads(Protocol):
     """What can read and judge answers: a task, or a judge's two halves."""
 
-    def extract(self, text: str) -> str | None: ...
+    def extract(self, text: str) -> str | None:
+        """The answer in a text, in canonical spelling."""
+        ...
 
-    def judge(self, problem: Problem, answer: str) -> Verdict: ...
+    def judge(self, problem: Problem, answer: str) -> Verdict:
+        """The verdict on a whole text."""
+        ...
 
 
 def without_thinking(text: str) -> str:
