@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from reasonry.core import Task, UserError
+from reasonry.tasks.arc import arc
 from reasonry.tasks.gym import Gym
 from reasonry.tasks.judges import JUDGES
 from reasonry.tasks.loaders import from_path
@@ -39,7 +40,8 @@ TASKS: dict[str, Callable[..., Task]] = {
 
 
 def load_task(spec: str) -> Task:
-    """The task a spec names: a built-in, a path to a `.jsonl` file or to a folder of them, or `gym:` and a reasoning-gym dataset.
+    """The task a spec names: a built-in, a path to a `.jsonl` file or to a folder of them, `gym:` and a reasoning-gym dataset, or
+    `arc:` and a `.json` file of ARC tasks.
 
     Options follow a `?`, joined by `&`. Files take `prompt`, `answer` (columns), `judge` (exact, numeric or math) and `split`. Raises
     UserError for an unknown name, file or option, and for a value that the option does not take.
@@ -47,11 +49,13 @@ def load_task(spec: str) -> Task:
     name, options = read_spec(spec)
     if name in TASKS:
         return TASKS[name](**convert(TASKS[name], options, name))
+    if name.startswith("arc:"):
+        return arc(name.removeprefix("arc:"), **convert(partial(arc, ""), options, name))
     if name.startswith("gym:"):
         return Gym(name.removeprefix("gym:"), {option: plain(text) for option, text in options.items()})
     if name.endswith(".jsonl") or (name and Path(name).is_dir()):
         return _file(name, **convert(partial(_file, name), options, name))
-    raise UserError(f"task: {name!r} is unknown; use one of {', '.join(TASKS)}, a .jsonl file or gym:DATASET")
+    raise UserError(f"task: {name!r} is unknown; use one of {', '.join(TASKS)}, a .jsonl file, gym:DATASET or arc:FILE.json")
 
 
 def _file(path: str, prompt: str | None = None, answer: str | None = None, judge: str | None = None, split: str | None = None) -> Task:
