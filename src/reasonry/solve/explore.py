@@ -5,7 +5,8 @@ searches, as the trainer will anyway, and nothing here can be called where answe
 the root to the ends of the tree: a segment for every chunk, and in `meta` what the trainer needs (`train.nodes`):
 
     q            the value of each chunk's node at the end of the search; of the last one, what the end was worth, +1 or −1
-    reused       tokens of the way that an attempt before it in the group has paid for; costs are of what was newly sampled
+    length       tokens of the way
+    reused       those among them that an attempt before it in the group has paid for; costs are of what was newly sampled
     cached       whether it is a stored solution, its log-probabilities computed anew under the present policy
 
 What was sampled on ways that reached no end is paid by the first attempt, so that a group's costs are all that was spent on it.
@@ -84,7 +85,7 @@ class Explore:
         stop = last if last in (Stop.EOS, Stop.CONTEXT) else Stop.LENGTH
         q = [n.value for n in end.path[:-1]] + [end.memo[END]]
         text = await self.search.lm.decode(tree.ids(end))
-        return Trajectory(problem.id).add(*segments).finish(stop, text, q=q, reused=reused, searched=True)
+        return Trajectory(problem.id).add(*segments).finish(stop, text, q=q, length=len(tree.ids(end)), reused=reused, searched=True)
 
     async def _replayed(self, problem: Problem, stored: Sequence[Ids], budget: Budget, G: int, seed: int) -> list[Trajectory]:
         """No search: stored solutions first, then independent attempts, every one a way of a single node."""
@@ -109,7 +110,7 @@ class Explore:
         text = await lm.decode(ids)
         cost = Cost(prompt_tokens=len(context) + len(ids), prefill_tokens=len(context) + len(ids), calls=1)
         segment = Segment(context, ids, text, logprobs, Stop.EOS, cost, model=lm.name)
-        return Trajectory(problem.id).add(segment).finish(Stop.EOS, text, q=[1.0], reused=len(ids), cached=True)
+        return Trajectory(problem.id).add(segment).finish(Stop.EOS, text, q=[1.0], length=len(ids), reused=len(ids), cached=True)
 
 
 async def judged(task: Task, problem: Problem, text: str) -> bool:

@@ -48,6 +48,7 @@ from reasonry.train.health import silent
 from reasonry.train.loop import Validate, train
 from reasonry.train.objective import loss, merge, score
 from reasonry.train.recipe import Recipe
+from reasonry.train.rollout import Explorer
 from reasonry.train.rows import Layout, Row, chosen, chosen_and_entropy, lay_out, read
 from reasonry.train.tokens import Tokens
 from reasonry.train.update import Batch, compare, cut, score_with
@@ -71,7 +72,7 @@ class Team:
     async def train(
         self,
         lm: LocalLM,
-        solver: Solver,
+        solver: Solver | Explorer,
         task: Task,
         curriculum: Curriculum,
         problems: Mapping[int, Sequence[Problem]],
@@ -83,6 +84,8 @@ class Team:
         told by the first process only."""
         if self.size == 1:
             return await train(lm, solver, task, curriculum, problems, recipe, run, **more)
+        if isinstance(solver, Explorer):
+            raise UserError(f"train: {solver.name} searches in one process; start the command without accelerate or torchrun")
         if self.rank:
             more["progress"] = silent
         if more.get("validate") is not None:

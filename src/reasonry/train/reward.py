@@ -35,12 +35,15 @@ def each(function: Callable[[Problem, Trajectory], Signals | None]) -> Signal:
 
 
 def overlong(longest: int, buffer: int) -> Signal:
-    """`overlong`: 0 up to `longest − buffer` sampled tokens, then falling to −1 at `longest` and beyond (DAPO, arXiv 2503.14476 eq. 13)."""
+    """`overlong`: 0 up to `longest − buffer` sampled tokens, then falling to −1 at `longest` and beyond (DAPO, arXiv 2503.14476 eq. 13).
+
+    An attempt's tokens are what it cost, unless its `meta` has their number as `length`: a way through a tree shares costs with others.
+    """
     if not 0 < buffer <= longest:
         raise UserError(f"overlong: buffer is {buffer} but must be above 0 and at most longest ({longest}); change it")
 
     def one(problem: Problem, t: Trajectory) -> Signals:
-        over = t.cost.completion_tokens - (longest - buffer)
+        over = t.meta.get("length", t.cost.completion_tokens) - (longest - buffer)
         return {"overlong": -min(max(over / buffer, 0.0), 1.0)}
 
     return each(one)
