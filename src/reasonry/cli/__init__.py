@@ -120,13 +120,13 @@ def solve(question: str, model: str, solver: str, budget: str | None, seed: int,
 
 async def _solve(question: str, model: str, solver: str, budget: Budget, seed: int, key_variable: str) -> Trajectory:
     from reasonry.core import Problem
+    from reasonry.evaluate.choices import build_choice
     from reasonry.evaluate.command import opened
     from reasonry.lm.load import load_lm
     from reasonry.serve.catalogue import AnyQuestion
-    from reasonry.solve import build_solver
 
     async with opened(load_lm(model, key_variable=key_variable)) as lm:
-        return await build_solver(solver, lm, AnyQuestion())(Problem("question", question), budget, seed)
+        return await build_choice(solver, lm, AnyQuestion())(Problem("question", question), budget, seed)
 
 
 @cli.command()
@@ -297,4 +297,4 @@ def main() -> None:
         sys.exit(130)
 
 
-from reasonry.cli import probe, scale_fit  # noqa: E402, F401 (adds their commands to `cli`)
+from reasonry.cli import ladder, probe, scale_fit  # noqa: E402, F401 (adds their commands to `cli`)

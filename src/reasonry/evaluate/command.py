@@ -17,12 +17,12 @@ from rich.console import Console
 
 from reasonry.core import LM, Budget, Run, Task, UserError, open_run
 from reasonry.evaluate.attempts import LOG, compare
+from reasonry.evaluate.choices import build_choice
 from reasonry.evaluate.html import write_report
 from reasonry.evaluate.progress import display
 from reasonry.evaluate.report import Report
 from reasonry.evaluate.words import budget_words, headline, p_value, percent, signed
 from reasonry.lm.load import load_lm
-from reasonry.solve import build_solver
 from reasonry.synth.spec import load as load_task
 from reasonry.tasks import Data
 
@@ -77,7 +77,7 @@ async def run_comparison(request: Comparison, resume: bool) -> Report:
     task = load_task(request.task)
     problems = task.problems(request.split, _how_many(task, request), request.seed)
     async with opened(load_lm(request.model, max_rows=request.max_rows, key_variable=request.key_variable)) as lm:
-        solvers = [build_solver(spec, lm, task) for spec in request.solvers]
+        solvers = [build_choice(spec, lm, task) for spec in request.solvers]
         run = open_run(request.out, request.config(budgets), resume)
         size = " × ".join(
             f"{n} {what}{'s' * (n != 1)}"

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reasonry.core import LM, Problem, Solver, UserError, Verdict
+from reasonry.evaluate.choices import CHOICES, build_choice
 from reasonry.serve.errors import Refusal
 from reasonry.serve.requests import Ask
-from reasonry.solve import SOLVERS, build_solver
+from reasonry.solve import SOLVERS
 from reasonry.tasks.judges import final_answer
 
 SAMPLING_OPTIONS = ("temperature", "top_p", "top_k", "min_p")
@@ -72,7 +73,7 @@ class Catalogue:
         if odd := min(ask.said - SOLVER_FIELDS, default=None):
             raise Refusal(f"{odd} speaks of one call's tokens but {spec!r} makes several calls; leave it out", odd)
         try:
-            return lm, build_solver(_with_sampling(spec, ask), lm, AnyQuestion())
+            return lm, build_choice(_with_sampling(spec, ask), lm, AnyQuestion())
         except UserError as error:
             raise Refusal(str(error), "solver" if ask.solver else "model") from None
 
@@ -81,7 +82,7 @@ class Catalogue:
             if name == model:
                 return model, None
             spec = name.removeprefix(f"{model}:")
-            if spec != name and spec.partition("?")[0] in SOLVERS:
+            if spec != name and spec.partition("?")[0] in CHOICES:
                 return model, spec
         raise Refusal(f"model {name!r} does not exist; use one of {', '.join(self.names)}", "model", "model_not_found", 404)
 
