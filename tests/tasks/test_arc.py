@@ -35,7 +35,7 @@ def test_the_challenge_s_solutions_are_taken_from_the_file_beside_it(tmp_path):
     path = stored(tmp_path / "x_challenges.json", {"abc": blind})
     assert [asked.output for asked in read_tasks(path)[0].test] == [None, None]
     stored(tmp_path / "x_solutions.json", {"abc": [[[4, 3]], [[6, 5]]]})
-    assert np.array_equal(read_tasks(path)[0].test[1].output, [[6, 5]])
+    assert np.array_equal(read_tasks(path)[0].test[1].output, [[6, 5]])  # type: ignore[arg-type]
 
 
 def test_each_test_input_is_a_problem_judged_exactly(tmp_path):
@@ -59,8 +59,8 @@ def test_what_is_no_rectangle_is_no_grid(text):
 
 
 def test_a_grid_s_text_is_read_back():
-    assert read_grid(write_grid(np.array([[1, 2], [3, 4]]))).tolist() == [[1, 2], [3, 4]]
-    assert read_grid("[[1, 2], [3, 4]]".replace("], [", "/")).tolist() == [[1, 2], [3, 4]]
+    for text in (write_grid(np.array([[1, 2], [3, 4]])), "[1, 2]/[3, 4]", "1 2\n3 4\n"):
+        assert np.array_equal(read_grid(text), [[1, 2], [3, 4]])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_file_that_is_not_there_or_no_json_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not JSON"):
         read_tasks(tmp_path / "x.json")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no .json"):
+    with pytest.raises(UserError, match="holds no"):
         read_tasks(tmp_path / "empty")
     with pytest.raises(UserError, match="use that, or the option split=train"):
         arc(str(stored(tmp_path / "y.json", {"abc": TASK}))).problems("train")

@@ -12,10 +12,12 @@ from reasonry.core import Problem, UserError
 from reasonry.tasks.arc import arc, read_tasks
 from reasonry.worlds.arc_world import CANVAS, COLOUR, EDGE, ArcWorld, Embedded, arc_draw, crop, lay
 
-TASKS = {
-    "flip": {"train": [{"input": [[1, 2, 0]], "output": [[0, 2, 1]]}, {"input": [[3, 4]], "output": [[4, 3]]}], "test": [{"input": [[5, 6]], "output": [[6, 5]]}]},
-    "dark": {"train": [{"input": [[0]], "output": [[0]]}], "test": [{"input": [[0, 0]], "output": [[0, 0]]}]},
-}  # fmt: skip
+FLIP = {
+    "train": [{"input": [[1, 2, 0]], "output": [[0, 2, 1]]}, {"input": [[3, 4]], "output": [[4, 3]]}],
+    "test": [{"input": [[5, 6]], "output": [[6, 5]]}],
+}
+DARK = {"train": [{"input": [[0]], "output": [[0]]}], "test": [{"input": [[0, 0]], "output": [[0, 0]]}]}
+TASKS = {"flip": FLIP, "dark": DARK}
 
 
 @pytest.fixture
@@ -24,18 +26,24 @@ def tasks(tmp_path):
     return read_tasks(tmp_path / "arc.json")
 
 
+def cropped(canvas: np.ndarray) -> np.ndarray:
+    grid = crop(canvas)
+    assert grid is not None
+    return grid
+
+
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 99))
 def test_cropping_undoes_laying(rows, columns, seed):
     grid = np.random.default_rng(seed).integers(0, 10, (rows, columns))
     canvas = lay(grid)
-    assert np.array_equal(crop(canvas), grid)
+    assert np.array_equal(cropped(canvas), grid)
     assert (canvas == EDGE).sum() == (columns if rows < CANVAS else 0) + (rows if columns < CANVAS else 0)
 
 
 def test_the_largest_rectangle_at_the_corner_is_taken():
     canvas = np.zeros((CANVAS, CANVAS), dtype=np.int64)
     canvas[0, :6] = canvas[1:4, :2] = COLOUR + 7
-    assert crop(canvas).shape == (4, 2), "8 cells beat the first row's 6"
+    assert cropped(canvas).shape == (4, 2), "8 cells beat the first row's 6"
     canvas[0, 0] = EDGE
     assert crop(canvas) is None
 
@@ -57,7 +65,7 @@ def test_training_shows_demonstrations_alone_moved_alike_with_the_copy_s_id(task
     for cells, solution, id in zip(made.cells.tolist(), made.solutions.tolist(), made.ids.tolist(), strict=True):
         x, y = (np.asarray(side).reshape(CANVAS, CANVAS) for side in (cells, solution))
         top, left = (int(axis.min()) for axis in np.nonzero(x >= COLOUR))
-        x, y = (crop(np.pad(side[top:, left:], ((0, top), (0, left)))) for side in (x, y))
+        x, y = (cropped(np.pad(side[top:, left:], ((0, top), (0, left)))) for side in (x, y))
         change = changes[id]
         assert np.array_equal(change.undo(y), np.fliplr(change.undo(x))), "input and output moved and changed alike"
         shown.add(change.undo(x).tobytes())
@@ -70,6 +78,7 @@ def test_copies_of_a_question_are_undone_and_unknown_tasks_are_refused(tasks, tm
     flip, _ = arc(str(tmp_path / "arc.json")).problems("test")
     copies = world.copies(flip, 5, torch.Generator())
     assert copies.cells.shape == (5, 900)
+    assert copies.ids is not None
     assert copies.ids.tolist() == [0, 1, 2, 3, 4]
     back = copies.undo(copies.cells)
     assert all(world.answer([], row) == "#### 56" for row in back.tolist())

@@ -87,7 +87,11 @@ def test_gradients_are_those_of_the_last_recursion_unrolled_from_what_came_befor
 def traced(model: TRM) -> list[bool]:
     """Whether each evaluation's output takes part in the backward pass."""
     outputs: list[torch.Tensor] = []
-    model.f.register_forward_hook(lambda _m, _i, out: outputs.append(out))
+
+    def note(_module, _inputs, out) -> None:
+        outputs.append(out)
+
+    model.f.register_forward_hook(note)
     _, seen = model.deep_recursion(model.embedded(cells()), model.begin(3))
     seen.logits.sum().backward()
     return [out.requires_grad for out in outputs]
@@ -135,7 +139,8 @@ def test_the_prefix_holds_the_puzzle_s_embedding_then_zeros():
 
 def test_nobody_wants_to_halt_at_first():
     torch.manual_seed(0)
-    model = TRM(Shape(**SMALL, T=1, n=1))
+    shape: dict = {**SMALL, "T": 1, "n": 1}
+    model = TRM(Shape(**shape))
     _, seen = model.deep_recursion(model.embedded(cells()), model.begin(3))
     assert seen.halt.tolist() == [-5.0] * 3
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonry.core import UserError, open_run
-from reasonry.worlds.grids import Puzzles, SudokuWorld, endless, make
+from reasonry.worlds.grids import Draw, Puzzles, SudokuWorld, endless, make
 from reasonry.worlds.optim import AdamATan2
 from reasonry.worlds.stablemax import grid_loss, log_softmax
 from reasonry.worlds.trm import TRM, Shape
@@ -145,7 +145,7 @@ def test_only_embeddings_of_puzzles_in_the_batch_are_learnt():
     assert not model.puzzles[5:].any()
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -159,7 +159,7 @@ def same(a, b) -> bool:
 
 @pytest.mark.parametrize("more", [{}, {"hrm_halting": True}, {"optimizer": AdamATan2}])
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, more):
-    def fresh() -> tuple[TRM, Recipe, object]:
+    def fresh() -> tuple[TRM, Recipe, Draw]:
         model, puzzles = with_table()
         return model, recipe(puzzle_lr=0.01, **more), endless(puzzles, WORLD.changes)
 
@@ -173,11 +173,11 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, more):
 
         def kill(record, after=after):
             if record["step"] >= after:
-                raise Killed
+                raise KilledError
 
         run = open_run(tmp_path / f"killed-{after}", {}, resume=True)
         model, how, draw = fresh()
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             train(model, draw, how, run, validate, kill)
         model, how, draw = fresh()
         resumed = train(model, draw, how, run, validate)

@@ -89,7 +89,7 @@ def _task(id: str, held: Any, where: str, outputs: Sequence[Any] | None = None) 
 
 
 def _grid(pair: Any, side: str, where: str) -> Grid:
-    rows = pair.get(side) if isinstance(pair, Mapping) else None
+    rows: Any = pair.get(side) if isinstance(pair, Mapping) else None
     whole = isinstance(rows, list) and rows and all(isinstance(row, list) and len(row) == len(rows[0]) > 0 for row in rows)
     if not whole or not all(type(cell) is int and 0 <= cell <= 9 for row in rows for cell in row):
         raise UserError(f"{where}: {side} is no rectangle of colours 0 to 9; mend the file")
@@ -144,7 +144,8 @@ class Arc:
         if found is None:
             return Verdict(0.0, False, "no grid was found", None, {"cells": 0.0})
         said, gold = read_grid(found), read_grid(problem.answer)
-        assert said is not None and gold is not None, "both were written by write_grid"
+        assert said is not None, "extract writes grids"
+        assert gold is not None, "answers are written by write_grid"
         if said.shape != gold.shape:
             why = f"the grid is {said.shape[0]}×{said.shape[1]}, not {gold.shape[0]}×{gold.shape[1]}"
             return Verdict(0.0, False, why, found, {"cells": 0.0})

@@ -147,9 +147,9 @@ def arc_draw(tasks: Sequence[ArcTask], embedded: Embedded) -> Draw:
         chance = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng, device=rng.device)))
         cells, solutions, ids = [], [], []
         for _ in range(rows):
-            task = tasks[chance.integers(len(tasks))]
-            id, change = embedded.of[task.id][chance.integers(len(embedded.of[task.id]))]
-            pair = task.train[chance.integers(len(task.train))]
+            task = tasks[int(chance.integers(len(tasks)))]
+            id, change = embedded.of[task.id][int(chance.integers(len(embedded.of[task.id])))]
+            pair = task.train[int(chance.integers(len(task.train)))]
             x, y = change(pair.input), change(pair.output)
             top, left = (int(chance.integers(CANVAS - max(x.shape[i], y.shape[i]) + 1)) for i in range(2))
             cells.append(lay(x, top, left).flatten())

@@ -32,10 +32,14 @@ class World(Protocol):
     """A kind of puzzle: what its tokens mean."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As in tasks."""
+        ...
 
     @property
-    def vocab(self) -> int: ...
+    def vocab(self) -> int:
+        """How many tokens there are, padding with them."""
+        ...
 
     @property
     def side(self) -> int:
@@ -92,7 +96,7 @@ class Puzzle(NamedTuple):
 
 @dataclass(frozen=True)
 class Puzzles:
-    """A set of puzzles with their solutions. The id is the row of the table of puzzle embeddings; one id for all where there is no table."""
+    """A set of puzzles with their solutions; an id is a row of the table of puzzle embeddings, 0 for all where there is none."""
 
     cells: Tensor
     """[N, L]."""
@@ -277,7 +281,7 @@ class MazeWorld:
         start, goal = rng.sample([(2 * r + 1, 2 * c + 1) for r in range(self.size) for c in range(self.size)], 2)
         moves = maze.shortest(opened, start, goal)
         assert moves is not None, "a carved maze is connected"
-        cells = {square: OPEN for square in opened} | {start: START, goal: GOAL}
+        cells = dict.fromkeys(opened, OPEN) | {start: START, goal: GOAL}
         here, path = start, dict[maze.Square, int]()
         for move in moves[:-1]:
             here = (here[0] + maze.MOVES[move][0], here[1] + maze.MOVES[move][1])
