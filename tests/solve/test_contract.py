@@ -31,6 +31,8 @@ SPECS = [
     "deepsearch?n=2&chunk=3&ends=3&depth=9&max_tokens=20&backup=all&l2=-0.4&negative=random",
     "interrupted?lo=5&hi=9&answer=6&close=hash",
     "interrupted?lo=12&hi=30&answer=3&phrase=",
+    "tool-loop",
+    "tool-loop?turns=2&max_tokens=9",
 ]
 BUDGETS = [
     Budget(),

@@ -28,6 +28,7 @@ from reasonry.evaluate.training import paired_words, title, training_page
 from reasonry.lm.decoder import Decoder
 from reasonry.lm.load import load_lm, model_folder
 from reasonry.lm.local import LocalLM
+from reasonry.probe.difficulty import Rated, curated, read_profile, stale
 from reasonry.solve import build_solver
 from reasonry.synth.spec import load
 from reasonry.tasks import Data
@@ -83,10 +84,14 @@ def draw(task: Levels, s: Settings) -> Drawn:
         finite = isinstance(source, Data)
         held_out = s.validation if finite and "validation" not in source.splits else 0
         wanted = s.problems if s.problems is not None or finite else GENERATED
-        drawn = task.at(level, "train", None if wanted is None else wanted + held_out, s.seed)
+        known = rated(s)
+        drawn = [r.problem for r in known] if known else task.at(level, "train", None if wanted is None else wanted + held_out, s.seed)
         if len(drawn) <= held_out:
             raise UserError(f"validation: is {s.validation} but {source.name} has {len(drawn)} training problems in all; hold out fewer")
         train[level], mine = drawn[held_out:], drawn[:held_out]
+        if known:
+            train[level] = curated(known[held_out:], s.difficulty, s.problems, seed=s.seed)
+            task.adopt(level, (*mine, *train[level]))
         validation += mine or (task.at(level, "validation", s.validation, s.seed) if s.validation else [])
         found = task.at(level, "test", s.evaluate, s.seed) if s.evaluate else []
         test += found if len(s.levels) == 1 else [replace(p, meta={**p.meta, "skill": f"level {level}"}) for p in found]
@@ -94,6 +99,18 @@ def draw(task: Levels, s: Settings) -> Drawn:
     if shared := seen & {p.id for p in (*validation, *test)}:
         raise UserError(f"task: {s.task!r} has {len(shared)} problems both in training and outside it; keep its splits apart")
     return Drawn(train, validation, test)
+
+
+def rated(s: Settings) -> list[Rated]:
+    """The problems of the difficulty profile that are sometimes passed, in an order drawn from the seed; none without a profile."""
+    if s.profile is None:
+        return []
+    if len(s.levels) > 1:
+        raise UserError(f"levels: are {list(s.levels)}, but the profile is of one task; leave levels out")
+    known = [r for r in read_profile(Path(s.profile)) if r.bin]
+    if not known:
+        raise UserError(f"profile: {s.profile} holds no problem that the model passes sometimes and not always; take others")
+    return random.Random(s.seed).sample(known, len(known))
 
 
 def tempered(s: Settings) -> str:
@@ -207,6 +224,8 @@ async def train_by_reward(
         test = () if t.rank else drawn.test
         what = f"{s.objective} with {s.solver}, {s.steps} steps of {s.prompts} × {s.group} attempts"
         say(console, f"{s.model} on {task.name}: {what}, in {out}")
+        if s.profile and (doubt := stale(read_profile(Path(s.profile)), s.model)):
+            say(console, f"warning: {doubt}")
         if test:
             await evaluated(run, solver, task, test, s, ("before",), console)
         reference = frozen_copy(lm.decoder) if s.reference else None

@@ -21,7 +21,7 @@ import msgspec
 
 from reasonry.core import Message, Problem, UserError
 
-BINS = ("easy", "medium", "hard")
+BINS: tuple[str, ...] = ("easy", "medium", "hard")
 EASY, HARD = 0.75, 0.25
 
 
@@ -112,7 +112,7 @@ def stale(profile: Iterable[Rated], model: str) -> str | None:
 
 def histogram(profile: Iterable[Rated]) -> dict[str, int]:
     """How many problems are `never` passed, `hard`, `medium`, `easy`, `always` passed."""
-    counts = dict.fromkeys(("never", "hard", "medium", "easy", "always"), 0)
+    counts: dict[str, int] = dict.fromkeys(("never", "hard", "medium", "easy", "always"), 0)
     for r in profile:
         counts[r.bin or ("always" if r.passes else "never")] += 1
     return counts

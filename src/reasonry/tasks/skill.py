@@ -14,6 +14,7 @@ from typing import Any
 
 from reasonry.core import Message, Problem, UserError, Verdict
 from reasonry.tasks.judges import hash_answer, hashed
+from reasonry.tasks.tools import ToolsOf
 
 SPLITS = ("train", "validation", "test")
 TRIES = 20_000
@@ -80,6 +81,8 @@ class Skill:
     work: Callable[[Problem, random.Random], tuple[Message, ...]]
     """The messages that follow the prompt, ending with the assistant's answer; the generator varies their style."""
     check: Callable[[Problem, str], Verdict] = hashed
+    tools_of: ToolsOf | None = None
+    """The tools a problem's answer may call, where it may."""
 
     def draw_from(self, split: str, rng: random.Random) -> Problem:
         """The next problem of `rng` that belongs to `split`; raises UserError when none turns up."""

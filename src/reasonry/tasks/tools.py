@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, get_type_hints
 
-from reasonry.core import Problem, ToolCall
+from reasonry.core import Problem, Task, ToolCall
 
 LIMIT = 10**15
 """No value of the calculator, on the way or at the end, may exceed this."""
@@ -174,6 +174,12 @@ def _value(node: ast.AST) -> int | float:
     if isinstance(value, complex) or not abs(value) <= LIMIT:
         raise _RefusedError("the number is too large or not real")
     return value
+
+
+def tools_for(task: Task) -> ToolsOf:
+    """The tools of a task's problems: its own `tools_of`, else the calculator for every problem."""
+    own: ToolsOf | None = getattr(task, "tools_of", None)
+    return own or (lambda problem: {"calculator": tool(calculator)})
 
 
 def lookup_in(facts: Mapping[str, str]) -> Callable[[str], str]:

@@ -40,6 +40,7 @@ from reasonry.train.recipe import Recipe, WarmCosine, constant
 from reasonry.train.reward import Reward, Signal, Weighted, overlong, trl_reward, verdict
 from reasonry.train.settings import Settings, Supervised
 from reasonry.train.sft import adamw, muon, norms
+from reasonry.train.tool_reward import FORMS
 
 
 def objective_of(s: Settings) -> Objective:
@@ -64,7 +65,7 @@ def objective_of(s: Settings) -> Objective:
 
 def reward_of(s: Settings) -> Reward:
     """The verdict, then what the settings add; weighted as they say, else each once."""
-    signals: list[tuple[str, Signal]] = [("score", verdict)]
+    signals: list[tuple[str, Signal]] = [("score", verdict) if s.tool_reward is None else ("tool_aware", FORMS[s.tool_reward])]
     if s.overlong is not None:
         signals.append(("overlong", overlong(*s.overlong)))
     for place in s.functions:

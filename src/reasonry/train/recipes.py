@@ -85,7 +85,7 @@ RECIPES: tuple[Entry, ...] = (
         "grpo-tcr", "GRPO-TCR (DemyAgent)", ("2510.11701",),
         Objective(advantage=GROUP, ratio=TOKEN, surrogate=DualClip(HIGHER, 10.0), aggregate=token_mean),
         Known.CODE, "Token mean, clip .2/.28, dual clip 10, no KL.", ("DemyAgent-4B uses ε_high = .315.",),
-        (OVERLONG, Part("tool-aware reward", None)),
+        (OVERLONG, Part("tool-aware reward", "train/tool_reward.py")),
     ),
     Entry(
         "grpo-t", "GRPO-T (its baseline)", ("2510.11701",),

@@ -113,6 +113,12 @@ class Settings:
     """HERO, which joins verdict and reward model on any objective; options alpha, beta, w_min, w_max, k, … of `train.hero.Hero`."""
     weights: dict[str, float] | None = None
     """Of the signals: `score` (the verdict), `overlong`, the functions' names. Left out: each counts once."""
+    tool_reward: Literal["code", "paper"] | None = None
+    """In place of `score`, GRPO-TCR's `tool_aware`: 1 for right, from -1 for wrong, less badly with calls; as in its code or its paper."""
+    profile: str | None = None
+    """A file by `reasonry probe difficulty`: trained on are its problems that this model passes sometimes."""
+    difficulty: dict[str, float] | None = None
+    """Shares of `easy`, `medium`, `hard` ones among them, by resampling; left out: as they are."""
 
     lora: int | None = None
     """Rank of adapters that are trained in place of the weights, and merged into them at the end."""
@@ -133,6 +139,7 @@ class Settings:
             (not 0 <= self.rehearse < 1, "rehearse", self.rehearse, "use a share from 0 to below 1"),
             (self.rehearse > 0 and self.curriculum != "ramp", "rehearse", self.rehearse, 'it goes with curriculum = "ramp"'),
             (self.keep == "informative" and self.group == 1, "group", self.group, 'one attempt tells nothing apart; set keep = "every"'),
+            (self.difficulty is not None and self.profile is None, "difficulty", self.difficulty, "it goes with a profile; name one"),
             *_common(self),
             (self.lora is not None and self.lora < 1, "lora", self.lora, "use a rank of at least 1, or leave it out"),
         ]

@@ -68,4 +68,4 @@ def calc() -> Skill:
             said += [Message("assistant", call_text(name, **{field: value})), Message("tool", tools[name]({field: value}))]
         return (*said, *answer("", problem.answer))
 
-    return Skill("calc", draw, work)
+    return Skill("calc", draw, work, tools_of=tools_of)
