@@ -90,6 +90,8 @@ class Completion:
     sampler_logprobs: tuple[float, ...] | None = None
     """The same under the distribution really sampled from, after temperature, top-k, top-p and min-p. What importance ratios divide by."""
     top_logprobs: tuple[dict[int, float], ...] | None = None
+    versions: Ids | None = None
+    """Which weights sampled each of `ids`, as numbered by whoever changes them; `None` where they never change."""
 
 
 @runtime_checkable

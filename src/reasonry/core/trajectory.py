@@ -50,7 +50,7 @@ class Segment:
     mask: tuple[bool, ...] | None = None
     """Which of `ids` may be trained; `None` is all of them (forced tokens are not)."""
     policy_version: int = 0
-    """Which weights sampled it."""
+    """Which weights sampled it; the first of them, where they changed on the way."""
     positions: Ids | None = None
     """Position of each context and sampled token, where they are not simply 0, 1, 2, … (parallel paths)."""
     groups: Ids | None = None
@@ -58,10 +58,13 @@ class Segment:
     tool: ToolCall | None = None
     model: str = ""
     """Which LM was called, where an attempt uses several."""
+    versions: Ids | None = None
+    """Which weights sampled each of `ids`, not falling, where they changed on the way; `None`: all of it by `policy_version`."""
 
     @classmethod
     def of(cls, completion: Completion, role: str = "answer", **more: Any) -> Segment:
         """The record of a completion."""
+        versions = completion.versions or (0,)
         return cls(
             context=completion.prompt_ids,
             ids=completion.ids,
@@ -70,6 +73,8 @@ class Segment:
             stop=completion.stop,
             cost=completion.cost,
             role=role,
+            policy_version=versions[0],
+            versions=versions if versions[0] != versions[-1] else None,
             **more,
         )
 

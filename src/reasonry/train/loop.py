@@ -38,7 +38,7 @@ from reasonry.train.health import Progress, of_attempts, silent
 from reasonry.train.history import Group, History
 from reasonry.train.recipe import Recipe
 from reasonry.train.reward import Rewarded
-from reasonry.train.rollout import Attempts, rollout
+from reasonry.train.rollout import Attempts, Explorer, rollout
 from reasonry.train.update import Learn, learn, make_batch
 
 P = ParamSpec("P")
@@ -95,7 +95,7 @@ class _Learners:
 
 async def train(
     lm: LocalLM,
-    solver: Solver,
+    solver: Solver | Explorer,
     task: Task,
     curriculum: Curriculum,
     problems: Mapping[int, Sequence[Problem]],
@@ -118,7 +118,7 @@ async def train(
     decoder = lm.decoder
     learners = _Learners(decoder, recipe.optimizer(decoder, recipe.lr, recipe.weight_decay), beside, decoder.embed_tokens.weight.device)
     at = _resume(run, learners)
-    _publish(lm, recipe.lag)
+    _publish(lm, recipe.lag, at.step)
     course = Course(curriculum, problems, History(run.path / HISTORY, at.step), recipe.seed)
 
     def own(segment: Segment) -> bool:
@@ -128,8 +128,8 @@ async def train(
         many = len(group) >= min(2, recipe.group) and curriculum.group_filter([r.reward for r in group])
         return many and (not recipe.resample or partly_right(group))
 
-    async def sample(step: int, version: int) -> Sampled:
-        draw = partial(_sample, solver, task, recipe, step, version)
+    async def sample(step: int) -> Sampled:
+        draw = partial(_sample, solver, task, recipe, step)
         return await fill(course, step, recipe.prompts, recipe.resample, recipe.seed, draw, teaches)
 
     async def update(step: int, drawn: Sampled, lr: float) -> dict[str, float]:
@@ -149,15 +149,15 @@ async def train(
             if course.stage != at.stage:
                 _take_best(run, learners, lm, recipe, at)
                 at.stage, at.best = course.stage, None
-            drawn, sampling = await (ahead or _timed(sample, at.step, at.step))
+            drawn, sampling = await (ahead or _timed(sample, at.step))
             course.tell(at.step, _outcomes(drawn))
             at_checkpoint = (at.step + 1) % recipe.save_every == 0 or at.step + 1 == recipe.steps
             may_go_ahead = recipe.lag > 0 and not at_checkpoint and course.stage == at.stage
-            ahead = asyncio.create_task(_timed(sample, at.step + 1, at.step)) if may_go_ahead else None
+            ahead = asyncio.create_task(_timed(sample, at.step + 1)) if may_go_ahead else None
             told, learning = await _timed(update, at.step, drawn, lr)
             if ahead is not None:
                 await asyncio.wait([ahead])  # one batch, one policy: new weights wait for its end
-            _publish(lm, recipe.lag)
+            _publish(lm, recipe.lag, at.step + 1)
             tokens = sum(t.cost.completion_tokens for g in drawn.groups for t in g.trajectories)
             record = {
                 "step": at.step, "stage": drawn.lesson.stage, **of_attempts(drawn.groups, drawn.rewarded), "draws": drawn.draws,
@@ -184,9 +184,10 @@ def frozen_copy(decoder: Decoder) -> Decoder:
     return deepcopy(decoder).requires_grad_(False)
 
 
-def _publish(lm: LocalLM, lag: int) -> None:
-    """The engine takes up the weights as they are now; with a lag, a copy of them, for they will change while it samples."""
-    lm.engine.flush(frozen_copy(lm.decoder) if lag else None)
+def _publish(lm: LocalLM, lag: int, version: int) -> None:
+    """The engine takes up the weights as they are now, those before step `version`; with a lag, a copy of them, for they will change while
+    it samples."""
+    lm.engine.flush(frozen_copy(lm.decoder) if lag else None, version)
 
 
 async def _timed(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> tuple[T, float]:
@@ -196,11 +197,11 @@ async def _timed(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwa
 
 
 async def _sample(
-    solver: Solver, task: Task, recipe: Recipe, step: int, version: int, lesson: Lesson, seed: int
+    solver: Solver | Explorer, task: Task, recipe: Recipe, step: int, lesson: Lesson, seed: int
 ) -> tuple[list[Attempts], list[list[Rewarded]]]:
     """The lesson's groups and their rewards, in the lesson's order; a group is rewarded while others are still being sampled."""
     done: dict[int, tuple[Attempts, list[Rewarded]]] = {}
-    async with aclosing(rollout(solver, task, lesson.problems, lesson.budget, recipe.group, seed, version)) as finished:
+    async with aclosing(rollout(solver, task, lesson.problems, lesson.budget, recipe.group, seed)) as finished:
         async for group in finished:
             done[group.index] = group, await asyncio.to_thread(recipe.reward, group.problem, group.trajectories)
     groups = [done[i][0] for i in range(len(done))]
@@ -239,7 +240,7 @@ def _take_best(run: Run, learners: _Learners, lm: LocalLM, recipe: Recipe, at: _
     """Goes back to the stage's best checkpoint where there is one."""
     if at.best is not None:
         learners.load(_best(run, at.best))
-        _publish(lm, recipe.lag)
+        _publish(lm, recipe.lag, at.step)
 
 
 def _resume(run: Run, learners: _Learners) -> _Position:

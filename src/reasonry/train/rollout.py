@@ -8,14 +8,30 @@ is the same step. A failed attempt is data: it is counted and leaves its group, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from reasonry.core import Budget, Problem, Solver, Stop, Task, Trajectory, Verdict
 from reasonry.core.seeds import inner_seed
 
 CUT = frozenset({Stop.LENGTH, Stop.CONTEXT, Stop.BUDGET, Stop.MAX_CHUNKS})
 """Stops that mean an attempt was truncated."""
+
+
+@runtime_checkable
+class Explorer(Protocol):
+    """Makes a problem's whole group at once, where attempts have something in common (a search tree). Unlike a solver it may ask the judge
+    on the way, so it is for training alone; the seed decides all its randomness, and what its attempts cost together is what was spent."""
+
+    @property
+    def name(self) -> str:
+        """What logs and reports call it."""
+        ...
+
+    def group(self, problem: Problem, budget: Budget, G: int, seed: int) -> Awaitable[Sequence[Trajectory]]:
+        """About `G` finished attempts; `budget` is that of one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,11 +48,14 @@ class Attempts:
 
 
 async def rollout(
-    solver: Solver, task: Task, problems: Sequence[Problem], budget: Budget, G: int, seed: int, version: int = 0
+    solver: Solver | Explorer, task: Task, problems: Sequence[Problem], budget: Budget, G: int, seed: int, version: int = 0
 ) -> AsyncGenerator[Attempts, None]:
-    """Yields the groups in the order they are done; `version` is written on every segment. Closing the iterator cancels the rest."""
+    """Yields the groups in the order they are done. Segments keep the version of the weights that the engine wrote on them, or say
+    `version` where that is newer. Closing the iterator cancels the rest."""
 
     async def group(index: int, problem: Problem) -> Attempts:
+        if isinstance(solver, Explorer):
+            return Attempts(index, problem, *await _explored(solver, task, problem, budget, G, inner_seed(seed, index), version))
         done = await asyncio.gather(*(_attempt(solver, task, problem, budget, inner_seed(seed, index, i), version) for i in range(G)))
         trajectories = tuple(t for t in done if isinstance(t, Trajectory))
         return Attempts(index, problem, trajectories, tuple(t for t in done if isinstance(t, str)))
@@ -60,7 +79,22 @@ async def _attempt(solver: Solver, task: Task, problem: Problem, budget: Budget,
         raise TypeError(f"solver {solver.name} returned an attempt that is not finished: its stop is None")
     if t.stop is Stop.ERROR:
         return t.error or "the solver did not say what failed"
-    segments = tuple(replace(s, policy_version=version) for s in t.segments)
+    return await _judged(task, problem, t, version)
+
+
+async def _explored(
+    explorer: Explorer, task: Task, problem: Problem, budget: Budget, G: int, seed: int, version: int
+) -> tuple[tuple[Trajectory, ...], tuple[str, ...]]:
+    """The judged attempts of a whole group, and what went wrong."""
+    try:
+        made = await explorer.group(problem, budget, G, seed)
+    except Exception as error:
+        return (), (_sentence(error),)
+    return tuple([await _judged(task, problem, t, version) for t in made]), ()
+
+
+async def _judged(task: Task, problem: Problem, t: Trajectory, version: int) -> Trajectory:
+    segments = tuple(replace(s, policy_version=max(s.policy_version, version)) for s in t.segments)
     return replace(t, segments=segments, verdict=await asyncio.to_thread(_judge, task, problem, t.answer))
 
 

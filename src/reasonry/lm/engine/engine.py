@@ -12,6 +12,7 @@ lock only for book-keeping, never during the forward pass.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -40,6 +41,10 @@ class Engine:
             if value < 1:
                 raise UserError(f"{name} is {value} but must be at least 1")
         self.decoder = decoder
+        self.version = 0
+        """Number of the weights in use, as given with them; written on every token they sample."""
+        self.before_step: Callable[[], None] | None = None
+        """Called by `work` before every step, in its thread: the place to change weights while rows are under way."""
         self.config = decoder.config
         weight = decoder.embed_tokens.weight
         self.device, self.dtype = weight.device, weight.dtype
@@ -96,11 +101,12 @@ class Engine:
                     self.scheduler.remove(job)
                     job.row.job = None
 
-    def flush(self, decoder: Decoder | None = None) -> None:
+    def flush(self, decoder: Decoder | None = None, version: int | None = None) -> None:
         """Takes up changed weights, or those of another `decoder` of the same shape; to be called whenever they change. Forgets cached
-        prefixes; rows under way keep the keys they have."""
+        prefixes; rows under way keep the keys they have, and go on under the new weights and their `version` (`None`: as it was)."""
         with self._stepping, self.lock:
             self.decoder = self.decoder if decoder is None else decoder
+            self.version = self.version if version is None else version
             self._fused = Fused(self.decoder) if fits(self.decoder) else None
             self.cache.clear()
 
@@ -130,6 +136,8 @@ class Engine:
     def work(self) -> list[Job]:
         """Steps until there is something to tell, or nothing to do; returns what `step` returns."""
         while True:
+            if self.before_step is not None:
+                self.before_step()
             changed = self.step()
             if changed or self.stalled or not self.busy:
                 return changed
@@ -185,6 +193,7 @@ class Engine:
             job.sampled.append(drawn.ids[i])
             job.logprobs.append(drawn.logprobs[i])
             job.sampler_logprobs.append(drawn.sampler_logprobs[i])
+            job.versions.append(self.version)
             job.heads += 1
             if drawn.top is not None and job.sampling is not None and (wanted := job.sampling.top_logprobs):
                 job.top_logprobs.append(dict(zip(*(column[:wanted] for column in drawn.top[i]), strict=True)))

@@ -155,6 +155,8 @@ class Job:
     logprobs: list[float] = field(default_factory=list)
     sampler_logprobs: list[float] = field(default_factory=list)
     top_logprobs: list[dict[int, float]] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
+    """The engine's `version` at each of `sampled`."""
     logits: Tensor | None = None
     """[V], when wanted."""
 
