@@ -6,6 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 from reasonry.core import Task, UserError
+from reasonry.synth.aggregation import aggregation
 from reasonry.synth.chain import PLAIN, TERSE
 from reasonry.synth.chained import LABEL_PRESERVING, RE_SOLVE, Form, Order, in_order, shuffled, synth
 from reasonry.tasks import Data, load_task
@@ -25,6 +26,14 @@ def load(spec: str) -> Task:
     Options of a chain: `h`, its length; `pool`; `form` (re-solve where the source's problems have programs, else label-preserving);
     `wording` (plain, terse); `order` (told, shuffled). Raises UserError for an unknown name, option or value.
     """
+    if spec.startswith("aggregate?"):
+        head, _, of = spec.partition("of=")
+        if not of:
+            raise UserError(f"aggregate: {spec!r} names no task; end it with of= and a task, as aggregate?file=pools.jsonl&of=arithmetic")
+        options = convert(partial(aggregation, None), read_spec(head.rstrip("&?"))[1], "aggregate")
+        if "file" not in options:
+            raise UserError(f"aggregate: {spec!r} names no file of candidates; add file=pools.jsonl")
+        return aggregation(load(of), **options)
     if not spec.startswith("chain?"):
         return load_task(spec)
     head, found, of = spec.partition("of=")
