@@ -17,12 +17,13 @@ from reasonry.accel.ahn.distil import Drawn, Fixed, Sequences, cross_entropy, di
 from reasonry.accel.ahn.engine import take_up
 from reasonry.accel.ahn.ledger import ahn_cache, ahn_mixing_flops, full_cache, full_mixing_flops, parameters
 from reasonry.accel.ahn.memory import Memory
+from reasonry.accel.ahn.pooled import pooled
 from reasonry.core import Sampling, UserError
 from reasonry.lm.decoder import Decoder, DecoderConfig
 from reasonry.lm.engine.flops import block_flops, head_flops
 from reasonry.lm.local import LocalLM
 from reasonry.lm.tokenizer import Tokenizer
-from reasonry.nn.attention import causal, masked
+from reasonry.nn.attention import Site, causal, masked
 from reasonry.nn.masks import window as window_mask
 from reasonry.nn.recurrence import decayed_stepwise, gated_delta_stepwise
 
@@ -338,3 +339,24 @@ def test_the_cells_have_as_many_numbers_as_the_formula_says() -> None:
     c = decoder.config
     counted = sum(p.numel() for n, p in adapt(decoder, "GatedDeltaNet").named_parameters() if n.endswith(("_proj.weight", "o_proj")))
     assert counted == parameters(c)
+
+
+def test_averages_that_cover_single_tokens_are_full_attention() -> None:
+    """Blocks of one and room for all of them: nothing is lost; with no room it is the plain window."""
+    decoder, ids, window = model(), tokens(30), Window(5, 2)
+    positions = torch.arange(30)[None]
+    with torch.no_grad():
+        full = decoder(ids, positions, causal()).last
+        assert torch.allclose(decoder(ids, positions, pooled(window, 30, block=1)).last, full, atol=1e-5)
+        plain = decoder(ids, positions, masked(window_mask(30, 5, 2))).last
+        assert torch.allclose(decoder(ids, positions, pooled(window, 0)).last, plain, atol=1e-5)
+
+
+def test_an_average_is_of_tokens_that_have_all_left() -> None:
+    """Changing token j moves no query that still holds part of j's block in the window otherwise than through the window itself."""
+    window, block = Window(3, 1), 4
+    q = k = torch.zeros(1, 12, 1, 8)
+    v = torch.zeros(1, 12, 1, 8)
+    v[0, 2] = 1.0  # in the block of tokens 1 … 4, which has left once token 4 is behind the window: from query 7 on
+    seen = pooled(window, 2, block)(Site(0), k, q, k, v)[0, :, 0, 0] > 0
+    assert seen.tolist() == [t in (2, 3, 4, 7, 8, 9, 10, 11) for t in range(12)]

@@ -1,12 +1,13 @@
 """One file per paper: the experiment, its arms, its claims. Composition only. `PAPERS` holds what is built, `catalogue` lists all."""
 
 from reasonry.core import Paper
+from reasonry.papers.ahn import PAPER as AHN
 from reasonry.papers.delethink import PAPER as DELETHINK
 from reasonry.papers.delethink_rl import PAPER as DELETHINK_RL
 from reasonry.papers.h1 import PAPER as H1
 from reasonry.papers.rl_survey import PAPER as RL_SURVEY
 
-PAPERS: dict[str, Paper] = {paper.slug: paper for paper in (DELETHINK, DELETHINK_RL, H1, RL_SURVEY)}
+PAPERS: dict[str, Paper] = {paper.slug: paper for paper in (AHN, DELETHINK, DELETHINK_RL, H1, RL_SURVEY)}
 """Slug → paper."""
 
 __all__ = ["PAPERS"]
