@@ -30,6 +30,7 @@ from reasonry.lm.load import load_lm, model_folder
 from reasonry.lm.local import LocalLM
 from reasonry.probe.difficulty import Rated, curated, read_profile, stale
 from reasonry.solve import build_solver
+from reasonry.synth.aggregation import Aggregation
 from reasonry.synth.spec import load
 from reasonry.tasks import Data
 from reasonry.tasks.levels import Levels
@@ -81,7 +82,7 @@ def draw(task: Levels, s: Settings) -> Drawn:
     validation: list[Problem] = []
     test: list[Problem] = []
     for level, source in task.tasks.items():
-        finite = isinstance(source, Data)
+        finite = isinstance(source, Data | Aggregation)
         held_out = s.validation if finite and "validation" not in source.splits else 0
         wanted = s.problems if s.problems is not None or finite else GENERATED
         known = rated(s)

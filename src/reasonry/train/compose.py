@@ -36,7 +36,7 @@ from reasonry.train.hero import SCORE, Hero, broken, scored_by
 from reasonry.train.kl import InLoss, k3
 from reasonry.train.objective import Objective
 from reasonry.train.ratio import Clip, reference
-from reasonry.train.recipe import Recipe, WarmCosine, constant
+from reasonry.train.recipe import OfRoles, Recipe, WarmCosine, constant, every_segment
 from reasonry.train.reward import Reward, Signal, Weighted, overlong, trl_reward, verdict
 from reasonry.train.settings import Settings, Supervised
 from reasonry.train.sft import adamw, muon, norms
@@ -187,6 +187,7 @@ def recipe_of(s: Settings) -> Recipe:
         objective=objective_of(s), optimizer=optimizer_of(s), lr=s.lr, steps=s.steps, schedule=schedule_of(s, s.steps),
         weight_decay=s.weight_decay, clip_norm=s.clip_norm, prompts=s.prompts, group=s.group, resample=s.resample, updates=s.updates,
         lag=s.lag, temperature=s.temperature, reward=reward_of(s), part_tokens=s.part_tokens, save_every=s.save_every, seed=s.seed,
+        trained=every_segment if s.roles is None else OfRoles(s.roles),
     )  # fmt: skip
     return complete(entry_of(s), recipe, s.longest)
 

@@ -30,6 +30,17 @@ def every_segment(segment: Segment) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class OfRoles:
+    """Those of some roles: `aggregate` trains AggLM's aggregator and not its candidates."""
+
+    roles: tuple[str, ...]
+
+    def __call__(self, segment: Segment) -> bool:
+        """Whether the segment is one of them."""
+        return segment.role in self.roles
+
+
 def as_it_is(tokens: Tokens, trajectories: Sequence[Trajectory]) -> Tokens:
     """Adds nothing."""
     return tokens

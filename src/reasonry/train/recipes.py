@@ -168,7 +168,7 @@ RECIPES: tuple[Entry, ...] = (
     Entry(
         "agglm", "AggLM", ("2509.06870",), replace(PLAIN_GRPO, kl=InLoss(0.001, k3)),
         Known.DEFAULTS, "GRPO, group 8, KL .001, on a mixture of easy and hard sets of candidates.", (UNSTATED,),
-        (Part("candidate sets, easy and hard", None), REFERENCE),
+        (Part("candidate sets, easy and hard", "synth/aggregation.py"), REFERENCE),
     ),
     Entry(
         "ace-rl", "ACE-RL", ("2509.04903",), PLAIN_GRPO,

@@ -35,6 +35,9 @@ class Settings:
     solver: str = "single"
     """The method that makes the attempts; whatever it asks the model is trained."""
 
+    roles: tuple[str, ...] | None = None
+    """Calls that are trained, by role: ["aggregate"] leaves agglm's candidates alone. Left out: all of the model's own."""
+
     objective: str = "dr-grpo"
     """A name from the catalogue."""
     clip: tuple[float, float] | None = None
