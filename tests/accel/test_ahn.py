@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reasonry.accel.ahn import CELLS, Adapter, Window, adapt, load_adapter, remember, save_adapter
-from reasonry.accel.ahn.distil import Drawn, Fixed, Sequences, cross_entropy, distil, kl, streams
+from reasonry.accel.ahn.distil import Drawn, Fixed, Sequences, cross_entropy, distil, kl, pieces, streams
 from reasonry.accel.ahn.engine import take_up
 from reasonry.accel.ahn.ledger import ahn_cache, ahn_mixing_flops, full_cache, full_mixing_flops, parameters
 from reasonry.accel.ahn.memory import Memory
@@ -66,7 +66,7 @@ def whole(decoder: Decoder, adapter: Adapter, ids: Tensor, window: Window, write
         return decoder.logits(decoder(ids, positions, Memory(adapter, window, len(ids), write, keeps=False)).last)
 
 
-def pieces(n: int, size: int, rng: random.Random) -> list[int]:
+def cuts_of(n: int, size: int, rng: random.Random) -> list[int]:
     cuts: list[int] = []
     while n:
         cuts.append(min(n, rng.randint(1, size)))
@@ -84,7 +84,7 @@ def test_a_window_that_covers_the_context_is_full_attention(cell: str, sinks: in
         full = decoder.logits(decoder(ids, torch.arange(16)[None], causal()).last)
     for n in range(1, 17):
         window = Window(n - sinks if n > sinks else 1, sinks)
-        for cuts in ([1] * n, pieces(n, window.size, random.Random(n))):
+        for cuts in ([1] * n, cuts_of(n, window.size, random.Random(n))):
             memory = Memory(adapter, window, 1)
             assert torch.allclose(logits(decoder, ids[:, :n], memory, cuts), full[:, :n], atol=1e-5)
             assert memory.evicted == 0
@@ -110,7 +110,7 @@ def test_any_cut_of_prefill_and_decode_is_the_whole_pass(cell: str, size: int, s
     decoder, ids, window = model(), tokens(n, seed=seed), Window(size, sinks)
     adapter = trained(decoder, cell)
     memory = Memory(adapter, window, 1)
-    made = logits(decoder, ids, memory, pieces(n, size, random.Random(seed)))
+    made = logits(decoder, ids, memory, cuts_of(n, size, random.Random(seed)))
     assert torch.allclose(made, whole(decoder, adapter, ids, window), atol=2e-4)
     assert memory.evicted == max(0, n - size - sinks)
 
@@ -172,7 +172,7 @@ def test_rows_taken_and_put_together_go_on_as_they_were() -> None:
     for i in range(3):
         n = 9 - 2 * i
         memory = Memory(adapter, window, 1)
-        logits(decoder, ids[i : i + 1, :n], memory, pieces(n, 4, random.Random(i)))
+        logits(decoder, ids[i : i + 1, :n], memory, cuts_of(n, 4, random.Random(i)))
         alone.append(memory)
     together = alone[2].beside(alone[0]).beside(alone[1]).take(torch.tensor([1, 2, 0]))
     assert together.seen.tolist() == [9, 7, 5]
@@ -360,3 +360,11 @@ def test_an_average_is_of_tokens_that_have_all_left() -> None:
     v[0, 2] = 1.0  # in the block of tokens 1 … 4, which has left once token 4 is behind the window: from query 7 on
     seen = pooled(window, 2, block)(Site(0), k, q, k, v)[0, :, 0, 0] > 0
     assert seen.tolist() == [t in (2, 3, 4, 7, 8, 9, 10, 11) for t in range(12)]
+
+
+def test_texts_are_cut_end_to_end() -> None:
+    """No token is lost between texts, and none repeated."""
+    texts = [tuple(range(7)), (7, 8), tuple(range(9, 26))]
+    made = list(pieces(texts, 4, 3))
+    assert torch.cat([b.ids.flatten() for b in made]).tolist() == list(range(24))
+    assert all(b.ids.shape == (3, 4) for b in made)

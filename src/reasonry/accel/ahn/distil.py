@@ -81,6 +81,16 @@ class Sequences:
     """[B, T] bool: tokens that are to be predicted; the first never is."""
 
 
+def pieces(texts: Iterable[Sequence[int]], tokens: int, rows: int) -> Iterator[Sequences]:
+    """Texts, as token ids, one after another, cut into sequences of `tokens` tokens, `rows` to a batch; the rest is dropped."""
+    held: list[int] = []
+    for ids in texts:
+        held += ids
+        while len(held) >= tokens * rows:
+            batch, held = torch.tensor(held[: tokens * rows]).view(rows, tokens), held[tokens * rows :]
+            yield Sequences(batch, torch.ones_like(batch, dtype=torch.bool))
+
+
 def streams(decoder: Decoder, adapter: Adapter, batch: Sequences, window: Window) -> tuple[Tensor, Tensor, Tensor]:
     """The teacher's and the student's logits [N, V] where the next token is labelled and beyond the window, and that token [N].
 
