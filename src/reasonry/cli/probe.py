@@ -158,3 +158,70 @@ def reward(
     else:
         click.echo(lint_text(spec, found))
     _write(out, lambda: lint_html(spec, source, found))
+
+
+@probe.command()
+@click.argument("log", metavar="LOG", type=click.Path(path_type=Path))
+@click.option(
+    "--grams",
+    "known",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Use these: a JSON written by --save, or a text file of phrases and /regexes/.",
+)
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the extracted grams: FILE.json.")
+@click.option("-n", "sizes", nargs=2, default=(3, 5), show_default=True, type=click.IntRange(1), help="Fewest and most words of a gram.")
+@click.option(
+    "--top",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of clusters kept, by document frequency.",
+)
+@click.option("--clusters", type=click.IntRange(1), help="How many clusters.  [default: 100, or a third of the grams where these are few]")
+@click.option("--min-documents", default=5, show_default=True, type=click.IntRange(1), help="Solutions a gram must stand in.")
+@click.option(
+    "--encoder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="A sentence encoder (Hugging Face folder).  [default: by letters and words]",
+)
+@click.option("--strip", multiple=True, metavar="REGEX", help="Template text to leave out. Repeat it.")
+@click.option("--check", metavar="MODULE:NAME", help="Says of each step of a text whether it is right.  [default: of equations in digits]")
+@click.option("--model", metavar="SPEC", help="Whose tokenizer made a run's ids.  [default: the run's model]")
+@JSON
+@OUT
+def grams(
+    log: Path, known: Path | None, save: Path | None, sizes: tuple[int, int], top: float, clusters: int | None, min_documents: int,
+    encoder: Path | None, strip: tuple[str, ...], check: str | None, model: str | None, as_json: bool, out: Path | None,
+) -> None:  # fmt: skip
+    """Find the phrases that announce strategies, and measure planning against execution.
+
+    LOG is a JSONL with a text a line (and, where known, passed, step, tokens, logprobs), or a run directory with attempts. Grams are
+    extracted from the attempts that passed, unless --grams names them.
+    """
+    from reasonry.evaluate.grams_page import grams_html, grams_json, grams_text, look
+    from reasonry.probe.gram_embeddings import letters, sentence_encoder
+    from reasonry.probe.gram_metrics import equations
+    from reasonry.probe.strategic_grams import extract, load
+    from reasonry.probe.trace_log import read_traces, solutions
+    from reasonry.train.compose import imported
+
+    if known is not None and save is not None:
+        raise UserError("--save: it writes what is extracted, but --grams says to extract nothing; give one of the two")
+    traces = read_traces(log, model)
+    if known is not None:
+        found, used = load(known), f"{len(traces)} attempts, grams of {known}"
+    else:
+        right, used = solutions(traces)
+        embed = letters if encoder is None else sentence_encoder(encoder)
+        found = extract(right, sizes, top, clusters, min_documents, embed, strip)
+    seen = look(str(log), traces, found, used, equations if check is None else imported(check))
+    if as_json:
+        _print_json(grams_json(seen))
+    else:
+        click.echo(grams_text(seen))
+    if save is not None:
+        found.save(save)
+        click.echo(f"\nGrams: {save}", err=True)
+    _write(out, lambda: grams_html(seen))
