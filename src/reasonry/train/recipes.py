@@ -76,9 +76,10 @@ RECIPES: tuple[Entry, ...] = (
         ),
         (
             ZERO_VARIANCE, Part("no-positive-resampling (per-prompt history)", "train/curriculum.py"),
-            Part("fp32 logits on both sides: a policy is trained, and samples, in fp32 weights", "train/rows.py"),
+            Part("fp32 logits on both sides (`fp32_head`; `reasonry train` has all weights in fp32)", "lm/decoder.py"),
             Part("sampling one batch ahead of learning (`Recipe.lag`)", "train/loop.py"),
-            Part("forced interruption of long thinking", None), Part("sampling eight batches ahead, on machines of its own", None),
+            Part("forced interruption of long thinking", "solve/interrupted.py"),
+            Part("sampling eight batches ahead, on machines of its own", None),
         ),
     ),
     Entry(
