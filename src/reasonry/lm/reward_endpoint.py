@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class _Pooled(msgspec.Struct):
-    data: float | list[float] | list[list[float]]
+    data: float | list[float | list[float]]
 
 
 class _Usage(msgspec.Struct):
@@ -38,7 +38,7 @@ class _Reply(msgspec.Struct):
     @property
     def score(self) -> float | None:
         """The last number: of a value for the chat, or of values for its tokens. `None` where there is none."""
-        found: float | Sequence[float] | Sequence[Sequence[float]] | None = self.data[0].data if self.data else None
+        found: object = self.data[0].data if self.data else None
         while isinstance(found, list):
             found = found[-1] if found else None
         return found if isinstance(found, float) and isfinite(found) else None

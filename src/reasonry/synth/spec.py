@@ -10,6 +10,7 @@ from reasonry.synth.aggregation import aggregation
 from reasonry.synth.chain import PLAIN, TERSE
 from reasonry.synth.chained import LABEL_PRESERVING, RE_SOLVE, Form, Order, in_order, shuffled, synth
 from reasonry.tasks import Data, load_task
+from reasonry.tasks.noisy import Noisy
 from reasonry.tasks.spec import convert, read_spec
 
 FORMS = {form.name: form for form in (LABEL_PRESERVING, RE_SOLVE)}
@@ -23,9 +24,16 @@ POOL = 1000
 def load(spec: str) -> Task:
     """The task a spec names: `tasks.load_task`'s, or `chain?h=…&of=…`, where everything after `of=` is the source's own spec.
 
-    Options of a chain: `h`, its length; `pool`; `form` (re-solve where the source's problems have programs, else label-preserving);
-    `wording` (plain, terse); `order` (told, shuffled). Raises UserError for an unknown name, option or value.
+    `aggregate?file=pools.jsonl&m=8&p=50&of=…` asks for one answer made of m candidates (`synth.aggregation`); `noisy?recall=0.3&of=…` is a
+    task with a verifier that errs at known rates (`tasks.noisy`). Options of a chain: `h`, its length; `pool`; `form` (re-solve where the
+    source's problems have programs, else label-preserving); `wording` (plain, terse); `order` (told, shuffled). Raises UserError for an
+    unknown name, option or value.
     """
+    if spec.startswith("noisy?"):
+        head, found, of = spec.partition("of=")
+        if not of:
+            raise UserError(f"noisy: {spec!r} names no task; end it with of= and a task, as noisy?recall=0.3&of=arithmetic")
+        return _noisy(of, **convert(partial(_noisy, of), read_spec(head.rstrip("&?"))[1], "noisy"))
     if spec.startswith("aggregate?"):
         head, _, of = spec.partition("of=")
         if not of:
@@ -40,6 +48,10 @@ def load(spec: str) -> Task:
     if not found or not of:
         raise UserError(f"chain: {spec!r} names no source; end it with of= and a task, as chain?h=3&of=arithmetic?steps=1")
     return _chain(of, **convert(partial(_chain, of), read_spec(head.rstrip("&?"))[1], "chain"))
+
+
+def _noisy(of: str, recall: float = 1.0, false_positive: float = 0.0, seed: int = 0) -> Task:
+    return Noisy(load(of), recall, false_positive, seed)
 
 
 def _chain(of: str, h: int = 2, pool: int | None = None, form: str | None = None, wording: str = "plain", order: str = "told") -> Task:
