@@ -26,7 +26,7 @@ DEFAULT_SOLVERS = ("single", "self-consistency", "best-of-n")
 SHORT_CHUNKS = "?C=32&m=16&I=32"
 """Delethink's options for the shipped models, whose thoughts are a few dozen tokens; other models get the paper's."""
 
-MODEL = "pocket, pocket-1m, a checkpoint folder, or an endpoint as http://host:port/v1#model-name."
+MODEL = "pocket, pocket-1m, a checkpoint folder (a TRM's too), or an endpoint as http://host:port/v1#model-name."
 SOLVER = "single, self-consistency, best-of-n or delethink, with options after a question mark: 'delethink?C=64&m=32'."
 KEY = "Environment variable that holds the endpoint's key."
 BUDGET = "Limit of one attempt: sampled tokens (256), or units as tokens=4096,calls=8."
@@ -69,9 +69,10 @@ def compare(solvers: tuple[str, ...], out: Path | None, resume: bool, **given: A
     if resume and out is None:
         raise UserError("--resume: the run to go on with is not named; add --out and its directory")
     from reasonry.evaluate.command import Comparison, run_comparison
+    from reasonry.worlds.trm_folder import is_trm
 
-    delethink = "delethink" + SHORT_CHUNKS * given["model"].startswith("pocket")
-    request = Comparison(solvers=solvers or (*DEFAULT_SOLVERS, delethink), out=out or _fresh("compare"), **given)
+    more = [] if is_trm(Path(given["model"])) else ["delethink" + SHORT_CHUNKS * given["model"].startswith("pocket")]
+    request = Comparison(solvers=solvers or (*DEFAULT_SOLVERS, *more), out=out or _fresh("compare"), **given)
     try:
         report = asyncio.run(run_comparison(request, resume))
     except KeyboardInterrupt:
@@ -94,13 +95,20 @@ def _fresh(kind: str) -> Path:
 @click.option("--seed", default=0, show_default=True, help="Decides all sampling.")
 @click.option("--trace", is_flag=True, help="Show every model call.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole trajectory as JSON.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Draw a grid's steps: .html, .png, .svg or .gif.")
 @click.option("--key-variable", default="OPENAI_API_KEY", show_default=True, help=KEY)
-def solve(question: str, model: str, solver: str, budget: str | None, seed: int, trace: bool, as_json: bool, key_variable: str) -> None:
+def solve(
+    question: str, model: str, solver: str, budget: str | None, seed: int, trace: bool, as_json: bool, out: Path | None, key_variable: str
+) -> None:
     """Answer one QUESTION (or - for standard input) and say what it cost."""
     asked = sys.stdin.read().strip() if question == "-" else question
     if not asked.strip():
         raise UserError("question: it is empty; write one, or pipe it in with -")
     attempt = asyncio.run(_solve(asked, model, solver, Budget.parse(budget) if budget else Budget(), seed, key_variable))
+    if out is not None:
+        from reasonry.evaluate.steps import write_steps
+
+        write_steps(out, attempt, Path(model).name, shlex.join(["reasonry", *sys.argv[1:]]))
     if as_json:
         import msgspec
 
@@ -120,13 +128,11 @@ def solve(question: str, model: str, solver: str, budget: str | None, seed: int,
 
 async def _solve(question: str, model: str, solver: str, budget: Budget, seed: int, key_variable: str) -> Trajectory:
     from reasonry.core import Problem
-    from reasonry.evaluate.choices import build_choice
-    from reasonry.evaluate.command import opened
-    from reasonry.lm.load import load_lm
+    from reasonry.evaluate.networks import bound
     from reasonry.serve.catalogue import AnyQuestion
 
-    async with opened(load_lm(model, key_variable=key_variable)) as lm:
-        return await build_choice(solver, lm, AnyQuestion())(Problem("question", question), budget, seed)
+    async with bound(model, [solver], AnyQuestion(), key_variable=key_variable) as (_, solvers):
+        return await solvers[0](Problem("question", question), budget, seed)
 
 
 @cli.command()

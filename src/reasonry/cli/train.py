@@ -16,12 +16,13 @@ from typing import Any
 import click
 
 from reasonry.core import UserError
+from reasonry.worlds import SHIPPED
 
 TRACKERS = ("trackio", "tensorboard", "wandb")
 
 
 @click.command()
-@click.option("--recipe", metavar="NAME|FILE", help="A paper's recipe (grpo, dapo, dr-grpo, cispo, h1, delethink, …) or a .toml file.")
+@click.option("--recipe", metavar="NAME|FILE", help="A paper's recipe (grpo, dapo, h1, delethink, trm-sudoku6, …) or a .toml file.")
 @click.option("--model", metavar="SPEC", help="pocket, pocket-1m or a checkpoint folder.")
 @click.option("--task", metavar="SPEC", help="As in compare; {level} in it is replaced by the recipe's levels.")
 @click.option("--solver", metavar="SPEC", help="The method whose attempts are learnt from.  [default: single]")
@@ -58,7 +59,7 @@ def train(
         raise UserError("--resume: the run to go on with is not named; add --out and its directory")
     if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("--out: is missing, and several processes must agree on the run's directory; name one")
-    from reasonry.train.settings import write
+    from reasonry.train.settings import plain, write
 
     settings = _settings(recipe, data, sets, out if resume else None, {k: v for k, v in given.items() if v is not None})
     if show:
@@ -68,6 +69,11 @@ def train(
     made = shlex.join(["reasonry", *sys.argv[1:]])
     again = shlex.join(["reasonry", "train", "--out", str(folder), "--resume", *(word for t in track for word in ("--track", t))])
     try:
+        if hasattr(settings, "world"):
+            from reasonry.cli.recursion import run_recursion
+
+            run_recursion(settings, plain(settings), write(settings), folder, resume, made)
+            return
         from reasonry.cli.training import run_training
 
         asyncio.run(run_training(settings, folder, resume, track, made))
@@ -87,9 +93,14 @@ def _settings(recipe: str | None, data: str | None, sets: tuple[str, ...], resum
             raise UserError(f"--resume: {resumed} holds no recipe.toml, so no run to go on with; check --out")
         recipe = str(stored)
     if recipe is not None:
-        values |= open_toml(recipe)
+        network = SHIPPED / f"{recipe}.toml"
+        values |= open_toml(str(network) if network.is_file() else recipe)
     values |= dict(from_flag(text) for text in sets)
     values |= flags | ({} if data is None else {"data": data})
-    kind = Supervised if "data" in values else Settings
+    kind: Any = Supervised if "data" in values else Settings
+    if "world" in values:
+        from reasonry.worlds.trm_settings import TRMSettings
+
+        kind = TRMSettings
     where = f"recipe {recipe}" if recipe else "train"
     return read(kind, values, where)

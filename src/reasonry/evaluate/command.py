@@ -17,12 +17,11 @@ from rich.console import Console
 
 from reasonry.core import LM, Budget, Run, Task, UserError, open_run
 from reasonry.evaluate.attempts import LOG, compare
-from reasonry.evaluate.choices import build_choice
 from reasonry.evaluate.html import write_report
+from reasonry.evaluate.networks import bound
 from reasonry.evaluate.progress import display
 from reasonry.evaluate.report import Report
 from reasonry.evaluate.words import budget_words, headline, p_value, percent, signed
-from reasonry.lm.load import load_lm
 from reasonry.synth.spec import load as load_task
 from reasonry.tasks import Data
 
@@ -76,15 +75,14 @@ async def run_comparison(request: Comparison, resume: bool) -> Report:
     budgets = parse_budgets(request.budgets)
     task = load_task(request.task)
     problems = task.problems(request.split, _how_many(task, request), request.seed)
-    async with opened(load_lm(request.model, max_rows=request.max_rows, key_variable=request.key_variable)) as lm:
-        solvers = [build_choice(spec, lm, task) for spec in request.solvers]
+    async with bound(request.model, request.solvers, task, request.max_rows, request.key_variable) as (name, solvers):
         run = open_run(request.out, request.config(budgets), resume)
         size = " × ".join(
             f"{n} {what}{'s' * (n != 1)}"
             for n, what in ((len(solvers), "method"), (len(budgets), "budget"), (len(problems), "problem"), (request.attempts, "attempt"))
         )
         console = Console(stderr=True)
-        console.print(f"{lm.name} on {task.name}: {size}, in {run.path}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{name} on {task.name}: {size}, in {run.path}", highlight=False, markup=False, soft_wrap=True)
         try:
             with display(console) as progress:
                 report = await compare(

@@ -6,8 +6,9 @@ from reasonry.papers.delethink import PAPER as DELETHINK
 from reasonry.papers.delethink_rl import PAPER as DELETHINK_RL
 from reasonry.papers.h1 import PAPER as H1
 from reasonry.papers.rl_survey import PAPER as RL_SURVEY
+from reasonry.papers.trm import PAPER as TRM
 
-PAPERS: dict[str, Paper] = {paper.slug: paper for paper in (AHN, DELETHINK, DELETHINK_RL, H1, RL_SURVEY)}
+PAPERS: dict[str, Paper] = {paper.slug: paper for paper in (AHN, DELETHINK, DELETHINK_RL, H1, RL_SURVEY, TRM)}
 """Slug → paper."""
 
 __all__ = ["PAPERS"]

@@ -156,11 +156,12 @@ class Arc:
 def arc(path: str, split: str = "test") -> Arc:
     """The task of a source: every test input, as a prompt that shows the demonstrations."""
     source = Path(path).expanduser()
-    held = [problem for task in read_tasks(source) for problem in _problems(task)]
+    held = [problem for task in read_tasks(source) for problem in problems_of(task)]
     return Arc(f"arc-{source.stem}", split, tuple(held))
 
 
-def _problems(task: ArcTask) -> list[Problem]:
+def problems_of(task: ArcTask) -> list[Problem]:
+    """A problem for each test input; its prompt shows the demonstrations."""
     shown = "\n\n".join(f"input\n{_drawn(pair.input)}\noutput\n{_drawn(pair.output)}" for pair in task.train)
     prompt = (
         "each input grid becomes its output grid by one rule. digits are colours.\n\n{shown}\n\ninput\n{asked}\n"

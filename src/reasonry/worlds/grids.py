@@ -139,6 +139,22 @@ def endless(puzzles: Puzzles, changes: Callable[[int, Generator], Change]) -> Dr
     return draw
 
 
+def hinted(draw: Draw, share: float) -> Draw:
+    """The same, with hints in `share` of the puzzles: each of a puzzle's cells is given away with a chance drawn from 0 to 1 for it.
+
+    Easy puzzles on the way to hard ones, out of one set; the solution stays the only one.
+    """
+
+    def hint(rows: int, rng: Generator) -> Puzzles:
+        drawn = draw(rows, rng)
+        chance = torch.rand(rows, 1, generator=rng, device=rng.device)
+        chance = chance * (torch.rand(rows, 1, generator=rng, device=rng.device) < share)
+        given = torch.rand(drawn.cells.shape, generator=rng, device=rng.device) < chance
+        return Puzzles(torch.where(given, drawn.solutions, drawn.cells), drawn.solutions, drawn.ids)
+
+    return hint
+
+
 @dataclass(frozen=True)
 class SudokuWorld:
     """Sudokus of 6×6 or 9×9. Tokens: 0 padding, 1 blank, 1 + d the digit d."""
