@@ -29,12 +29,11 @@ from reasonry.papers.delethink_rl_findings import (
     Plan,
     Row,
     findings,
-    level,
-    over_seeds,
 )
 from reasonry.papers.delethink_rl_start import PIECE, SEEN, characters, document, start
 from reasonry.papers.delethink_rl_task import LINE, REPEATS, relay, restating
 from reasonry.papers.delethink_rl_task import run as work_out
+from reasonry.probe.seeds import level, over_seeds
 from reasonry.solve.delethink import Delethink, tail
 from reasonry.solve.single import Single
 from reasonry.train.catalogue import find

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reasonry.core import Claim, Finding, Kind, Measure, Result
-from reasonry.papers.delethink_rl_findings import gap, level
+from reasonry.probe.seeds import gap, level
 from reasonry.probe.stats import Estimate
 
 FULL, PLAIN, POOLED = "full attention", "sinks and window", "four tokens averaged"

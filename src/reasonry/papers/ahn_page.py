@@ -9,8 +9,8 @@ from markupsafe import Markup
 from reasonry.core import Evidence
 from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, series
 from reasonry.papers.ahn_findings import CLAIMS, DN, FULL, GDN, MAMBA, PLAIN, POOLED, SWAPPED, Plan, Row, of
-from reasonry.papers.delethink_rl_findings import level
 from reasonry.papers.evidence_page import evidence_page
+from reasonry.probe.seeds import level
 
 SHOWN = (FULL, GDN, DN, MAMBA, SWAPPED, POOLED, PLAIN)
 

@@ -1,6 +1,6 @@
 """What Delethink's RL experiment claims, and the rules that turn its attempts into verdicts.
 
-Written before any result was seen; after the first one, intervals over seeds were widened to hold those over problems (`wider`).
+Written before any result was seen; after the first one, intervals over seeds were widened to hold those over problems (`probe.seeds`).
 
 A seed is one training run of every arm, so it is the unit: a difference is taken within each seed, over the same test problems, and its
 95 % interval over the seeds is Student's, or that over all their problems where it is wider (seeds that agree are not certainty). With a
@@ -9,14 +9,13 @@ single seed the interval is over that seed's problems, and says nothing of other
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
-
-from scipy.special import stdtrit
+from statistics import fmean
 
 from reasonry.core import Claim, Finding, Kind, Measure, Result
-from reasonry.probe.stats import Estimate, clustered_mean, paired_difference
+from reasonry.probe.seeds import gap, level, say, signed
+from reasonry.probe.stats import Estimate
 
 LONGCOT, DELETHINK, NOTHING, WINDOW, START = "LongCoT", "Delethink", "m=0", "m=C-1", "start"
 """The environments (and the arms trained in each), and the model all arms start from."""
@@ -140,38 +139,6 @@ def values(rows: Iterable[Row], arm: str, environment: str, metric: str) -> dict
     return found
 
 
-def over_seeds(means: Sequence[float]) -> Estimate:
-    """The mean of at least two seeds' means with Student's 95 % interval."""
-    n = len(means)
-    half = float(stdtrit(n - 1, 0.975)) * stdev(means) / n**0.5
-    return Estimate(fmean(means), fmean(means) - half, fmean(means) + half, n)
-
-
-def wider(a: Estimate, b: Estimate) -> Estimate:
-    """`a` with an interval that holds both."""
-    return Estimate(a.mean, min(a.low, b.low), max(a.high, b.high), a.n)
-
-
-def level(found: Mapping[int, Mapping[str, float]]) -> Estimate | None:
-    """A share's mean: over seeds, or over the problems of a single one; `None` of nothing."""
-    if not found:
-        return None
-    problems = clustered_mean([[v] for of in found.values() for v in of.values()])
-    if len(found) == 1:
-        return problems
-    e = wider(over_seeds([fmean(of.values()) for of in found.values()]), problems)
-    return Estimate(e.mean, max(e.low, 0.0), min(e.high, 1.0), e.n)
-
-
-def gap(a: Mapping[int, Mapping[str, float]], b: Mapping[int, Mapping[str, float]]) -> Estimate | None:
-    """a − b over the seeds and problems that both have, paired; `None` of nothing."""
-    pairs = [[(a[s][p], b[s][p]) for p in a[s] if p in b[s]] for s in a if s in b]
-    if not pairs:
-        return None
-    problems = paired_difference([x for pair in pairs for x, _ in pair], [y for pair in pairs for _, y in pair])
-    return problems if len(pairs) == 1 else wider(over_seeds([fmean(x - y for x, y in pair) for pair in pairs]), problems)
-
-
 def findings(rows: Sequence[Row], learnt: Sequence[Learnt]) -> tuple[Finding, ...]:
     """The verdicts, by the rules the claims state."""
 
@@ -233,16 +200,6 @@ def _not_worse(e: Estimate | None) -> Result:
 
 def _low(e: Estimate | None) -> Result:
     return Result.UNCLEAR if e is None or e.low < LOW <= e.high else _all(e.high < LOW)
-
-
-def say(e: Estimate | None) -> str:
-    """A level with its interval."""
-    return "unknown" if e is None else f"{e.mean:.2f} [{e.low:.2f}, {e.high:.2f}]"
-
-
-def signed(e: Estimate | None) -> str:
-    """A difference with its interval."""
-    return "unknown" if e is None else f"{e.mean:+.2f} [{e.low:+.2f}, {e.high:+.2f}]"
 
 
 METRICS = {"passed": "test reward", "restated": "restating rate", "truncated": "cut short"}

@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from reasonry.core import Evidence
 from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, series, table
-from reasonry.papers.delethink_rl_findings import CLAIMS, Learnt, Plan, Row, level, say, values
+from reasonry.papers.delethink_rl_findings import CLAIMS, Learnt, Plan, Row, values
 from reasonry.papers.evidence_page import evidence_page
+from reasonry.probe.seeds import level, say
 
 SMOOTH = 5
 """Steps that a point of a curve is the mean of."""

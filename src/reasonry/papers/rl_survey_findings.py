@@ -13,8 +13,8 @@ from itertools import pairwise
 from statistics import fmean
 
 from reasonry.core import Claim, Finding, Kind, Measure, Result
-from reasonry.papers.delethink_rl_findings import over_seeds
 from reasonry.papers.rl_survey_lab import PASS_RATES, Bench
+from reasonry.probe.seeds import over_seeds
 from reasonry.probe.stats import Estimate, clustered_mean, paired_difference, pass_at_k
 
 EXACT = 1e-9
