@@ -29,7 +29,7 @@ from reasonry.lm.decoder import Decoder
 from reasonry.lm.load import load_lm, model_folder
 from reasonry.lm.local import LocalLM
 from reasonry.probe.difficulty import Rated, curated, read_profile, stale
-from reasonry.solve import build_solver
+from reasonry.solve.build import build_explorer, build_solver
 from reasonry.synth.aggregation import Aggregation
 from reasonry.synth.spec import load
 from reasonry.tasks import Data
@@ -38,6 +38,7 @@ from reasonry.tasks.spec import read_spec
 from reasonry.train.assemble import beside_for
 from reasonry.train.compose import curriculum_of, entry_of, recipe_of, weights_of
 from reasonry.train.distributed import Team, team
+from reasonry.train.hard import Hard, Problems, in_rounds, rater
 from reasonry.train.health import Progress, display
 from reasonry.train.loop import STEPS, Validate, frozen_copy
 from reasonry.train.result import card, save_model
@@ -45,6 +46,7 @@ from reasonry.train.reward import Reward
 from reasonry.train.rollout import rollout
 from reasonry.train.settings import Settings, Supervised, plain, write
 from reasonry.train.sft import Example, chat_example
+from reasonry.train.solutions import Solutions
 from reasonry.train.supervised import hold_out, read_examples, steps_of, supervise
 from reasonry.train.trackers import both, tracker
 
@@ -114,14 +116,15 @@ def rated(s: Settings) -> list[Rated]:
     return random.Random(s.seed).sample(known, len(known))
 
 
-def tempered(s: Settings) -> str:
-    """The solver's spec, sampling at the recipe's temperature. Raises UserError where it names another."""
-    own = read_spec(s.solver)[1].get("temperature")
+def tempered(s: Settings, spec: str | None = None) -> str:
+    """The spec, the solver's unless another is given, sampling at the recipe's temperature. Raises UserError where it names another."""
+    spec = spec or s.solver
+    own = read_spec(spec)[1].get("temperature")
     if own is None:
-        return s.solver if s.temperature == 1.0 else f"{s.solver}{'&' if '?' in s.solver else '?'}temperature={s.temperature:g}"
+        return spec if s.temperature == 1.0 else f"{spec}{'&' if '?' in spec else '?'}temperature={s.temperature:g}"
     if own != f"{s.temperature:g}" and own != str(s.temperature):
-        raise UserError(f"temperature: is {s.temperature:g}, but the solver {s.solver!r} samples at its own; say it once, as temperature")
-    return s.solver
+        raise UserError(f"temperature: is {s.temperature:g}, but the solver {spec!r} samples at its own; say it once, as temperature")
+    return spec
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,9 @@ async def train_by_reward(
     async with lm:
         solver = build_solver(tempered(s), lm, task)
         beside = beside_for(entry_of(s), lm, solver, task, recipe)
+        stored = Solutions()
+        explorer = build_explorer(tempered(s, s.explore), lm, task, stored) if s.explore else solver
+        beside += [stored] if s.explore else []
         run = t.first_opens(lambda: _open(s, out, resume or t.rank > 0, command))
         test = () if t.rank else drawn.test
         what = f"{s.objective} with {s.solver}, {s.steps} steps of {s.prompts} × {s.group} attempts"
@@ -233,7 +239,16 @@ async def train_by_reward(
         validate = validation(solver, task, recipe.reward, drawn.validation, s) if drawn.validation else None
         more = {"reference": reference, "beside": beside, "validate": validate}
         with watched(console, s.steps, () if t.rank else track, run) as progress:
-            await t.train(lm, solver, task, curriculum, drawn.train, recipe, run, progress=progress, **more)
+
+            async def upto(problems: Problems, steps: int) -> None:
+                await t.train(lm, explorer, task, curriculum, problems, replace(recipe, steps=steps), run, progress=progress, **more)
+
+            if s.hard:
+                hard = Hard(*s.hard)
+                rate = rater(solver, task, Budget(completion_tokens=s.longest), hard, s.seed)
+                await in_rounds(hard, s.steps, run, drawn.train, rate, upto)
+            else:
+                await upto(drawn.train, s.steps)
         if not t.rank:
             _save(lm.decoder, s, run, folder)
         return run, await evaluated(run, solver, task, test, s, ("before", "after"), console) if test else None

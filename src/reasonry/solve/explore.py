@@ -46,6 +46,8 @@ class Explore:
     """Of a group, at most, may be stored solutions; one always may."""
     ways: Literal["all", "backed"] = "all"
     """Which ends become attempts: all, as in the authors' code, or those that were backed up, as the paper says."""
+    searches: bool = True
+    """Whether problems without a stored solution are searched; else their attempts are independent too."""
 
     @property
     def name(self) -> str:
@@ -56,7 +58,9 @@ class Explore:
         """About `G` attempts: a search may reach a few ends more in its last round, or fewer where its budget, G times that of one
         attempt, is spent."""
         stored = self.stored(problem.id)[: max(1, int(self.share * G))]
-        return await self._replayed(problem, stored, budget, G, seed) if stored else await self._searched(problem, budget, G, seed)
+        if stored or not self.searches:
+            return await self._replayed(problem, stored, budget, G, seed)
+        return await self._searched(problem, budget, G, seed)
 
     async def _searched(self, problem: Problem, budget: Budget, G: int, seed: int) -> list[Trajectory]:
         verdicts = 0
@@ -111,6 +115,77 @@ class Explore:
         cost = Cost(prompt_tokens=len(context) + len(ids), prefill_tokens=len(context) + len(ids), calls=1)
         segment = Segment(context, ids, text, logprobs, Stop.EOS, cost, model=lm.name)
         return Trajectory(problem.id).add(segment).finish(Stop.EOS, text, q=[1.0], length=len(ids), reused=len(ids), cached=True)
+
+
+@dataclass(frozen=True)
+class PrefixTree:
+    """Independent attempts whose common beginnings are taken for nodes of a tree: node values without a search, to compare with one.
+
+    An attempt is cut where a search would cut it; chunks with equal ids after equal beginnings are one node; all ends are backed up, right
+    ones first.
+    """
+
+    search: DeepSearch
+
+    @property
+    def name(self) -> str:
+        """The search's, said to be of plain attempts."""
+        return f"{self.search.name} of plain attempts"
+
+    async def group(self, problem: Problem, budget: Budget, G: int, seed: int) -> list[Trajectory]:
+        """`G` attempts, a segment a chunk."""
+        s = self.search
+        limit = min(s.max_tokens, budget.completion_tokens or s.max_tokens)
+        direct = Single(s.lm, s.sampling.with_(max_tokens=limit), s.name)
+        made = [t for t in await asyncio.gather(*(direct(problem, budget, inner_seed(seed, i)) for i in range(G))) if t.segments]
+        root = Node()
+        cuts = [await self._chunks(t.segments[0]) for t in made]
+        ways = [_way(root, chunks) for chunks in cuts]
+        worth = [1.0 if t.stop is Stop.EOS and await judged(s.task, problem, t.answer) else -1.0 for t in made]
+        for i in sorted(range(len(made)), key=lambda i: -worth[i]):
+            s.back(ways[i], worth[i])
+        return [
+            replace(
+                t, segments=_cut(t.segments[0], chunks), meta={"q": [*(n.value for n in way[:-1]), end], "length": t.cost.completion_tokens}
+            )
+            for t, chunks, way, end in zip(made, cuts, ways, worth, strict=True)
+        ]
+
+    async def _chunks(self, call: Segment) -> list[Ids]:
+        """A call's ids, cut after each token that completes the delimiter, or at the chunk's length."""
+        chunks: list[Ids] = [()]
+        for i in call.ids or ():
+            last = chunks[-1]
+            if last and (len(last) == self.search.chunk or await self._ends(last)):
+                chunks.append(())
+            chunks[-1] += (i,)
+        return chunks
+
+    async def _ends(self, ids: Ids) -> bool:
+        d = self.search.delimiter
+        return bool(d) and d in await self.search.lm.decode(ids)
+
+
+def _way(root: Node, chunks: Sequence[Ids]) -> list[Node]:
+    """The nodes of some chunks, one after another, made where they are missing."""
+    way: list[Node] = []
+    for ids in chunks:
+        above = way[-1] if way else root
+        way.append(next((c for c in above.children if c.payload == ids), None) or above.child(ids))
+    return way
+
+
+def _cut(call: Segment, chunks: Sequence[Ids]) -> tuple[Segment, ...]:
+    """A call as one segment for each of its chunks; the first keeps its cost."""
+    cut: list[Segment] = []
+    at, context, logprobs = 0, call.context or (), call.logprobs or ()
+    for i, ids in enumerate(chunks):
+        cost = call.cost if i == 0 else Cost()
+        cut.append(
+            replace(call, context=context, ids=ids, text=call.text if i == 0 else "", logprobs=logprobs[at : at + len(ids)], cost=cost)
+        )
+        at, context = at + len(ids), context + ids
+    return tuple(cut)
 
 
 async def judged(task: Task, problem: Problem, text: str) -> bool:

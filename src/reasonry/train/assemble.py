@@ -19,7 +19,7 @@ from reasonry.lm.local import LocalLM
 from reasonry.train.advantage import Outcome, best_of_group, given, no_baseline
 from reasonry.train.beside import Beside
 from reasonry.train.continuations import AtUnlikely, Cuts, MonteCarlo, at_lines
-from reasonry.train.credit import GAE, ProcessLeaveOneOut, ReturnToGo, step_values
+from reasonry.train.credit import GAE, NodeValue, ProcessLeaveOneOut, ReturnToGo, step_values
 from reasonry.train.critic import RETURNS, After, Critic
 from reasonry.train.entry import Entry
 from reasonry.train.greedy import GreedyBaseline
@@ -28,6 +28,7 @@ from reasonry.train.kl import InReward
 from reasonry.train.lengths import brevity
 from reasonry.train.loop import frozen_copy
 from reasonry.train.network import Reference
+from reasonry.train.nodes import node_values
 from reasonry.train.prm import ImplicitPRM
 from reasonry.train.prompt_value import ValueTracker
 from reasonry.train.recipe import Recipe
@@ -58,6 +59,8 @@ def complete(entry: Entry, recipe: Recipe, longest: int, pretrain: int = 20) -> 
         recipe = replace(recipe, reward=Reward((*recipe.reward.signals, overlong(longest, buffer)), Weighted({"score": 1, "overlong": 1})))
     if recipe.reward == Reward() and entry.slug in BREVITY:
         recipe = replace(recipe, reward=Reward((*recipe.reward.signals, brevity), Weighted({"score": 1, "length": 0.5})))
+    if isinstance(entry.objective.advantage, NodeValue):
+        recipe = replace(recipe, enrich=node_values)
     if entry.slug in PRE_TRAINED:
         recipe = replace(recipe, schedule=After(pretrain, recipe.schedule))
     if isinstance(recipe.reward.combine, Hero):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from reasonry.core import UserError
-from reasonry.train.ragged import discounted
+from reasonry.train.ragged import Groups, discounted
 from reasonry.train.tokens import Tokens
 
 Decay = Callable[[Tensor], Tensor]
@@ -118,6 +119,9 @@ class NodeValue:
 
     q_max: float = 1.0
     eps_q: float = 1.0
+    centre: Literal["ends", "nodes"] = "ends"
+    """`nodes`: an inner node's q is taken less the mean over the prompt's inner nodes instead. Ours: μ of mostly wrong ends is near −1, and
+    then all inner nodes gain by it, those of failed ways too."""
 
     def __call__(self, tokens: Tokens) -> Tensor:
         """Â [N]."""
@@ -125,7 +129,12 @@ class NodeValue:
         q = steps.mean(tokens.need("value", "the search tree"))
         owner, ends = _owners(tokens)
         q = torch.where(ends, q, self.q_max * torch.tanh(q / self.eps_q))
-        return steps.spread(q - groups.level(tokens.reward)[tokens.prompt[owner]])
+        prompt = tokens.prompt[owner]
+        mu = groups.level(tokens.reward)[prompt]
+        if self.centre == "nodes":
+            inner = Groups(prompt[~ends], groups.n)
+            mu = torch.where(ends, mu, inner.level(q[~ends])[prompt])
+        return steps.spread(q - mu)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,9 @@ class Settings:
     """A task spec; `{level}` in it is replaced by each of `levels`: `arithmetic?steps={level}`, `chain?h={level}&of=word`."""
     solver: str = "single"
     """The method that makes the attempts; whatever it asks the model is trained."""
+    explore: str | None = None
+    """What makes a problem's group in training, where the solver's own attempts do not: `deepsearch?chunk=16`. Validated and evaluated is
+    the solver."""
 
     roles: tuple[str, ...] | None = None
     """Calls that are trained, by role: ["aggregate"] leaves agglm's candidates alone. Left out: all of the model's own."""
@@ -70,6 +73,8 @@ class Settings:
     drop_above: float | None = None
     """Problems whose pass rate has reached it are not asked again (ScaleRL: 0.9)."""
 
+    hard: tuple[int, float, int] | None = None
+    """[attempts, below, rounds]: in each round, train on the problems that pass in less than a share `below` of so many attempts."""
     problems: int | None = None
     """Training problems at each level; left out: all that a file holds, 1000 of a generated task."""
     validation: int = 0
@@ -142,6 +147,8 @@ class Settings:
             (not 0 <= self.rehearse < 1, "rehearse", self.rehearse, "use a share from 0 to below 1"),
             (self.rehearse > 0 and self.curriculum != "ramp", "rehearse", self.rehearse, 'it goes with curriculum = "ramp"'),
             (self.keep == "informative" and self.group == 1, "group", self.group, 'one attempt tells nothing apart; set keep = "every"'),
+            (self.objective == "deepsearch" and self.explore is None, "explore", None, "deepsearch needs it; name how to search"),
+            (self.explore is not None and self.lag > 0, "lag", self.lag, "what is stored must not depend on timing; use 0 with explore"),
             (self.difficulty is not None and self.profile is None, "difficulty", self.difficulty, "it goes with a profile; name one"),
             *_common(self),
             (self.lora is not None and self.lora < 1, "lora", self.lora, "use a rank of at least 1, or leave it out"),

@@ -8,11 +8,14 @@ from typing import Any
 from reasonry.core import Trajectory
 from reasonry.solve.tree.node import Node
 
+Record = dict[str, Any]
+"""A node as JSON: `parent` (an index), `label`, `depth`, `visits`, `value`, `entropy`, `terminal`, `end` (±1 where it was judged)."""
 
-def dump(root: Node, label: Callable[[Node], str] = lambda node: str(node.payload)) -> list[dict[str, Any]]:
+
+def dump(root: Node, label: Callable[[Node], str] = lambda node: str(node.payload)) -> list[Record]:
     """One record a node, JSON values only, parents before their children; `parent` is the index of the parent's record."""
     at: dict[int, int] = {}
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     for node in root.walk():
         at[id(node)] = len(records)
         records.append(
@@ -25,10 +28,10 @@ def dump(root: Node, label: Callable[[Node], str] = lambda node: str(node.payloa
     return records
 
 
-def of_attempt(t: Trajectory) -> list[dict[str, Any]]:
+def of_attempt(t: Trajectory) -> list[Record]:
     """The same from an attempt whose segments are nodes (`Segment.parent`) and whose `meta` has their values, as DeepSearch's."""
     q, H, ends = (t.meta.get(name, [0.0] * len(t.segments)) for name in ("q", "entropy", "end"))
-    records: list[dict[str, Any]] = [_record(None, "", 0, 0.0, 0.0, None)]
+    records: list[Record] = [_record(None, "", 0, 0.0, 0.0, None)]
     for i, s in enumerate(t.segments):
         parent = 0 if s.parent is None else s.parent + 1
         records.append(_record(parent, s.text, records[parent]["depth"] + 1, q[i], H[i], ends[i]))
@@ -37,14 +40,14 @@ def of_attempt(t: Trajectory) -> list[dict[str, Any]]:
     return records
 
 
-def _record(parent: int | None, label: str, depth: int, value: float, entropy: float, end: float | None) -> dict[str, Any]:
+def _record(parent: int | None, label: str, depth: int, value: float, entropy: float, end: float | None) -> Record:
     return {
         "parent": parent, "label": label, "depth": depth, "visits": 0, "value": value, "entropy": entropy, "terminal": end is not None,
         "end": end,
     }  # fmt: skip
 
 
-def text(records: list[dict[str, Any]]) -> str:
+def text(records: list[Record]) -> str:
     """A dump as indented lines: label, value, visits, and how it ended."""
     children: dict[int | None, list[int]] = {}
     for i, r in enumerate(records):
