@@ -15,6 +15,7 @@ from torch import Tensor
 from reasonry.accel.ahn import CELLS, Adapter, Window, adapt, load_adapter, remember, save_adapter
 from reasonry.accel.ahn.distil import Drawn, Fixed, Sequences, cross_entropy, distil, kl, pieces, streams
 from reasonry.accel.ahn.engine import take_up
+from reasonry.accel.ahn.kernels import fastest, over_decayed, over_gated_delta
 from reasonry.accel.ahn.ledger import ahn_cache, ahn_mixing_flops, full_cache, full_mixing_flops, parameters
 from reasonry.accel.ahn.memory import Memory
 from reasonry.accel.ahn.pooled import pooled
@@ -25,7 +26,7 @@ from reasonry.lm.local import LocalLM
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.nn.attention import Site, causal, masked
 from reasonry.nn.masks import window as window_mask
-from reasonry.nn.recurrence import decayed_stepwise, gated_delta_stepwise
+from reasonry.nn.recurrence import decayed, decayed_stepwise, gated_delta, gated_delta_stepwise
 
 SHAPE = DecoderConfig(
     vocab_size=300, hidden_size=24, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, intermediate_size=32, max_position=512,
@@ -368,3 +369,27 @@ def test_texts_are_cut_end_to_end() -> None:
     made = list(pieces(texts, 4, 3))
     assert torch.cat([b.ids.flatten() for b in made]).tolist() == list(range(24))
     assert all(b.ids.shape == (3, 4) for b in made)
+
+
+def test_kernels_of_another_layout_are_handed_what_they_take() -> None:
+    """A stand-in with flash-linear-attention's signature, made of our recurrences: same outputs up to bfloat16, heads and time turned."""
+
+    def turned(rule):
+        def kernel(q, k, v, g, beta=None, *, scale, initial_state, output_final_state):
+            assert (q.dtype, scale, output_final_state) == (torch.bfloat16, 1.0, True)
+            b = torch.ones_like(g) if beta is None else beta
+            out, state = rule(*(y.transpose(1, 2).float() for y in (q, k, v)), g.mT, b.mT, initial_state)
+            return out.transpose(1, 2), state
+
+        return kernel
+
+    gen = torch.Generator().manual_seed(0)
+    q, k, v = (torch.nn.functional.normalize(torch.randn(2, 3, 9, 8, generator=gen), dim=-1) for _ in range(3))
+    log_a, b = -torch.rand(2, 3, 9, generator=gen), torch.rand(2, 3, 9, generator=gen)
+    x = (q, k, v, log_a, b, torch.zeros(2, 3, 8, 8))
+    for ours, wrapped in ((gated_delta, over_gated_delta(turned(gated_delta_stepwise))), (decayed, over_decayed(turned(decayed_stepwise)))):
+        for made, wanted in zip(wrapped(*x), ours(*x), strict=True):
+            assert torch.allclose(made, wanted, atol=2e-2)
+        one = [y[:, :, :1] for y in x[:5]] + [x[5]]
+        assert torch.equal(wrapped(*one)[0], ours(*one)[0])
+    assert fastest(gated_delta, torch.device("cpu")) is gated_delta

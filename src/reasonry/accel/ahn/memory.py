@@ -21,6 +21,7 @@ from torch import Tensor
 
 from reasonry.accel.ahn.adapter import Adapter
 from reasonry.accel.ahn.cell import Hippocampus
+from reasonry.accel.ahn.kernels import fastest
 from reasonry.core import UserError
 from reasonry.nn.attention import Site, attention
 
@@ -163,7 +164,8 @@ class Memory:
         log_a, b = torch.where(written[None, :, None], gates[:, rows, place].mT, 0.0)
         each = lambda y: y.repeat_interleave(groups, dim=1)  # noqa: E731
         query = F.normalize(q.transpose(1, 2).float(), dim=-1) * q.shape[-1] ** -0.5
-        read, state = type(cell).write(query, each(F.normalize(k, dim=-1)), each(self.edit(v)), log_a, b, state)
+        write = fastest(type(cell).write, q.device)
+        read, state = write(query, each(F.normalize(k, dim=-1)), each(self.edit(v)), log_a, b, state)
         y = cell.read(x, read)
         return torch.where(written[:, :, None, None], y, torch.zeros_like(y)), state
 
