@@ -390,6 +390,6 @@ def test_kernels_of_another_layout_are_handed_what_they_take() -> None:
     for ours, wrapped in ((gated_delta, over_gated_delta(turned(gated_delta_stepwise))), (decayed, over_decayed(turned(decayed_stepwise)))):
         for made, wanted in zip(wrapped(*x), ours(*x), strict=True):
             assert torch.allclose(made, wanted, atol=2e-2)
-        one = [y[:, :, :1] for y in x[:5]] + [x[5]]
+        one = (q[:, :, :1], k[:, :, :1], v[:, :, :1], log_a[:, :, :1], b[:, :, :1], x[5])
         assert torch.equal(wrapped(*one)[0], ours(*one)[0])
     assert fastest(gated_delta, torch.device("cpu")) is gated_delta
