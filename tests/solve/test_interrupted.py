@@ -55,6 +55,7 @@ async def test_the_forced_ids_are_those_of_the_phrase_and_of_the_mark_and_nothin
     for t in await attempts(lm):
         think, answer = t.segments
         assert think.ids is not None
+        assert think.context is not None
         forced = await lm.encode(PHRASE + CLOSE)
         assert think.context == await lm.encode(PROBLEMS[int(t.problem_id.rpartition("-")[2])].messages)
         assert answer.context == think.context + think.ids + forced
