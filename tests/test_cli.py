@@ -60,7 +60,7 @@ print("HEAVY", sorted(heavy & set(sys.modules) - {{"asyncio.runners"}}))
         (["serve", "--model", "x", "--port", "99999"], "--port"),
         (["serve", "--model", "no-such-model", "--host", "0.0.0.0"], "--host: 0.0.0.0 can be reached"),  # before any model is loaded
         (["run", "no-such-paper"], "'no-such-paper' is not on the list"),
-        (["run", "trm"], "not built yet"),
+        (["run", "dreamer4"], "not built yet"),
         (["run", "delethink", "--seeds", "one"], "--seeds: 'one'"),
         (["paint"], "No such command 'paint'"),
     ],

@@ -5,10 +5,10 @@ import sys
 from scripted import ScriptedLM, Sums
 
 from reasonry import cli
-from reasonry.evaluate import command
+from reasonry.evaluate import command, networks
 
 if __name__ == "__main__":
     seconds = float(sys.argv.pop(1))
-    command.load_lm = lambda spec, **options: ScriptedLM(seconds=seconds, name=spec)
+    networks.load_lm = lambda spec, **options: ScriptedLM(seconds=seconds, name=spec)
     command.load_task = lambda spec: Sums(spec)
     cli.main()

@@ -12,7 +12,7 @@ from scripted import ScriptedLM, Sums
 
 from reasonry import cli
 from reasonry.core import UserError
-from reasonry.evaluate import command
+from reasonry.evaluate import command, networks
 from reasonry.lm import load
 
 
@@ -26,7 +26,7 @@ def call(monkeypatch, *arguments: str) -> int | str | None:
 
 def scripted(monkeypatch) -> None:
     """A scripted model and task in place of real ones."""
-    monkeypatch.setattr(command, "load_lm", lambda spec, **options: ScriptedLM(name=spec))
+    monkeypatch.setattr(networks, "load_lm", lambda spec, **options: ScriptedLM(name=spec))
     monkeypatch.setattr(load, "load_lm", lambda spec, **options: ScriptedLM(name=spec))
     monkeypatch.setattr(command, "load_task", lambda spec: Sums(spec))
 
