@@ -41,6 +41,7 @@ from reasonry.train.distributed import Team, team
 from reasonry.train.hard import Hard, Problems, in_rounds, rater
 from reasonry.train.health import Progress, display
 from reasonry.train.loop import STEPS, Validate, frozen_copy
+from reasonry.train.planned import planned
 from reasonry.train.result import card, save_model
 from reasonry.train.reward import Reward
 from reasonry.train.rollout import rollout
@@ -228,6 +229,8 @@ async def train_by_reward(
         explorer = build_explorer(tempered(s, s.explore), lm, task, stored) if s.explore else solver
         beside += [stored] if s.explore else []
         run = t.first_opens(lambda: _open(s, out, resume or t.rank > 0, command))
+        recipe, watching = await planned(s, recipe, lm, solver, task, drawn.train, run)
+        beside += watching
         test = () if t.rank else drawn.test
         what = f"{s.objective} with {s.solver}, {s.steps} steps of {s.prompts} × {s.group} attempts"
         say(console, f"{s.model} on {task.name}: {what}, in {out}")

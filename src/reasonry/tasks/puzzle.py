@@ -92,7 +92,7 @@ def work(strategy: str, numbers: Sequence[int | None], signs: Sequence[str], goa
     return lines, write(right, "-", left) if signs[1] == "+" else write(left, "-", right)
 
 
-def puzzle(right: float = 0.4, again: float = 0.3, filler: float = 0.3) -> Skill:
+def puzzle(right: float = 0.5, again: float = 0.3, filler: float = 0.4) -> Skill:
     """Puzzles; demonstrations begin with the right strategy in a share `right`, go back from a wrong one in a share `again`, and put a
     filler after a share `filler` of their calculations. Raises UserError for a share outside [0, 1]."""
     for name, share in (("right", right), ("again", again), ("filler", filler)):

@@ -16,6 +16,7 @@ import torch
 from reasonry.core import UserError
 from reasonry.lm.decoder import Decoder
 from reasonry.lm.scorer import load_scorer
+from reasonry.train.advantage import PlanningBoost
 from reasonry.train.aggregate import Constant
 from reasonry.train.assemble import complete, learns_from_equals
 from reasonry.train.catalogue import find
@@ -54,6 +55,7 @@ def objective_of(s: Settings) -> Objective:
         o = replace(o, kl=None if s.kl == 0 else InLoss(s.kl, k3) if o.kl is None else replace(o.kl, beta=s.kl))
     if s.entropy is not None:
         o = replace(o, entropy=s.entropy)
+    o = boosted(o, s)
     if s.length is not None:
         if not isinstance(o.aggregate, Constant):
             raise UserError(f"length: {s.objective} divides by no constant; leave length out, or use dr-grpo or h1")
@@ -61,6 +63,19 @@ def objective_of(s: Settings) -> Objective:
     if not s.reference and (o.kl is not None or (o.ratio is not None and o.ratio.over is reference)):
         raise UserError(f"reference: is false, but {s.objective} compares with the first weights; leave reference out, or set kl = 0")
     return o
+
+
+def boosted(o: Objective, s: Settings) -> Objective:
+    """With the settings' α. Raises UserError for a boost without planning tokens, or an α without a boost."""
+    if not any(isinstance(step, PlanningBoost) for step in o.reshape):
+        if s.alpha is not None:
+            raise UserError(f"alpha: is {s.alpha:g}, but {s.objective} boosts no planning tokens; leave alpha out, or use hicra")
+        return o
+    if s.planning is None:
+        raise UserError(f"planning: is left out, but {s.objective} boosts planning tokens; name a grams file, or set planning = \"extract\"")
+    if s.alpha is None:
+        return o
+    return replace(o, reshape=tuple(PlanningBoost(s.alpha) if isinstance(step, PlanningBoost) else step for step in o.reshape))
 
 
 def reward_of(s: Settings) -> Reward:

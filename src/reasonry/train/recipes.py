@@ -61,7 +61,7 @@ RECIPES: tuple[Entry, ...] = (
             "The aggregation is not stated (mean over answers here); mean-only advantage as printed, the sd is an option.",
             "Third-party notes say the authors' code marks high-entropy tokens of long right answers instead; not verified.",
         ),
-        (Part("strategic grams and their token mask, in Tokens.planning", None),),
+        (Part("strategic grams", "probe/strategic_grams.py"), Part("their token mask, in Tokens.planning", "train/planning.py"),),
     ),
     Entry(
         "scalerl", "ScaleRL", ("2510.13786",),

@@ -52,6 +52,12 @@ class Settings:
     length: int | None = None
     """The constant that Dr.GRPO and h1 divide a token sum by: the longest answer that may be sampled."""
 
+    planning: str | None = None
+    """Planning tokens: a grams file (`reasonry probe grams`) or list of phrases; `extract`, from the model's own right answers; `entropy`,
+    `entropy-long`; `random:FILE`, the placebo. hicra boosts them; beside another objective grams are only watched."""
+    alpha: float | None = None
+    """HICRA's boost; left out: 0.2."""
+
     curriculum: Literal["only", "mix", "ramp", "scaling-inter"] = "only"
     """`only` one level; `mix` all levels at once; `ramp` one stage a level (h1); `scaling-inter` one stage for each of `turns`."""
     levels: tuple[int, ...] = (1,)
