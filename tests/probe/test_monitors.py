@@ -13,9 +13,10 @@ from reasonry.probe.training_log import Log, Series
 LEVELS = {
     "reward": 0.5, "pass_rate": 0.5, "validation": 0.4, "zero_variance": 0.25, "truncated": 0.02, "length": 300.0, "entropy": 0.4,
     "tool_calls": 2.0, "mismatch": 0.01, "mismatch_prob": 0.003, "clip_share": 0.02, "grad_norm": 0.5, "kl_ref": 0.1, "kl_step": 0.002,
+    "tool_success": 0.9, "tool_calls_all_wrong": 1.5,
 }  # fmt: skip
 """A run in good health."""
-SHARES = ("pass_rate", "zero_variance", "truncated", "clip_share")
+SHARES = ("pass_rate", "zero_variance", "truncated", "clip_share", "tool_success")
 
 
 def points(values: Any) -> Series:
@@ -68,6 +69,8 @@ def late(start: float, end: float, at: float = 0.5):
         ("entropy", "alarm", {"entropy": late(0.4, 0.03)}),
         ("entropy", "alarm", {"entropy": late(0.4, 1.2)}),
         ("tool calls", "alarm", {"tool_calls": late(2.0, 0.05)}),
+        ("tool failures", "alarm", {"tool_success": late(0.95, 0.5)}),
+        ("calls for nothing", "alarm", {"tool_calls_all_wrong": late(1.5, 4.5)}),
         ("zero variance", "alarm", {"zero_variance": late(0.25, 0.8)}),
         ("truncation", "alarm", {"truncated": late(0.02, 0.2)}),
         ("truncation", "hint", {"truncated": late(0.02, 0.075)}),
@@ -118,6 +121,11 @@ def test_longer_answers_that_earn_more_are_no_blow_up():
 
 def test_tools_never_in_use_are_not_given_up():
     assert spoken(run(tool_calls=late(0.01, 0.0))) == {}
+
+
+def test_failures_that_become_rare_and_calls_that_pay_are_no_trouble():
+    assert spoken(run(tool_success=late(0.4, 0.95))) == {}
+    assert spoken(run(tool_calls_all_wrong=late(1.5, 4.5), pass_rate=lambda t: 0.2 + 0.5 * t)) == {}
 
 
 def test_three_spikes_are_a_hint_and_two_are_not():

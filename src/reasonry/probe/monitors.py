@@ -2,8 +2,8 @@
 
 Each monitor reads one or two series and compares a *rolling median* with a limit. It speaks where the median stays beyond the limit by
 more than two of its standard errors for a whole window, so that noise, a single odd step and a value that grazes the limit raise nothing.
-The limits are the constants below, with the reason for each; every function takes another as an argument. Not here, because they need
-the sampled texts and a list of phrases: semantic entropy over strategic grams and the curves of planning against execution (HICRA).
+The limits are the constants below (those about tools in `tool_monitors`), with the reason for each; every function takes another as an
+argument. Not here, because they need the sampled texts and a list of phrases: semantic entropy over strategic grams and the curves of planning against execution (HICRA).
 
 Letters: N points of a series, w the window: N / 20, at least 5 and at most 25.
 """
@@ -11,23 +11,31 @@ Letters: N points of a series, w the window: N / 20, at least 5 and at most 25.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
+from reasonry.probe.monitor import (
+    FEWEST,
+    Crossing,
+    Finding,
+    Level,
+    Monitor,
+    beginning,
+    crossing,
+    gain,
+    median_error,
+    noise,
+    rolling_median,
+    window,
+)
+from reasonry.probe.tool_monitors import calls_for_nothing, tool_calls, tool_failures
 from reasonry.probe.training_log import Log, Series
 
-FEWEST = 10
-"""Points below which a series is not judged."""
 ENTROPY_LOW, ENTROPY_HIGH, ENTROPY_RISE = 0.2, 2.0, 0.1
 """Entropy's sweet spot as shares of where the run began, and the least rise (nats a token) that counts as an explosion. GRPO-TCR (arXiv
 2510.11701) finds a range that is neither collapsed nor excessive and gives no numbers, which would be the model's and the task's; so the
 run's own beginning is the measure. A warning, not a verdict: ScaleRL (arXiv 2510.13786) finds entropy alone a poor predictor."""
-TOOLS_LEFT, TOOLS_USED = 0.1, 0.05
-"""Share of the calls made at the beginning below which tools count as given up; calls an attempt from which they were in use at all."""
 ZERO_VARIANCE = 0.5
 """Above it most sampling is for groups that teach nothing: a group with one reward has no advantage."""
 TRUNCATED, TRUNCATED_HINT = 0.10, 0.05
@@ -48,45 +56,6 @@ KL_STEP = 0.05
 """KL of one update in nats a token; PPO implementations stop early at 0.01 to 0.02."""
 STUCK = 0.02
 """Pass rate below which a stage had next to nothing to learn from: with 8 answers a group, 85 % of groups are all wrong."""
-
-
-class Level(StrEnum):
-    """How much a finding weighs."""
-
-    ALARM = "alarm"
-    HINT = "hint"
-    """Worth a look; often harmless."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a monitor saw."""
-
-    monitor: str
-    level: Level
-    series: str
-    step: float
-    """Where it began: the middle of the first window beyond the limit."""
-    value: float
-    """The rolling median where it was worst, or what `says` names."""
-    threshold: float
-    says: str
-    advice: str
-    ongoing: bool = True
-    """Whether it was still so at the end of the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Monitor:
-    """A check with what it needs and why it is made."""
-
-    check: Callable[[Log], list[Finding]]
-    needs: tuple[str, ...]
-    """Series without which it is skipped."""
-    watches: str
-    """What it looks for, with its limit."""
-    fewest: int = FEWEST
-    """Points below which a series is not judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,60 +79,6 @@ class Health:
     skipped: dict[str, str]
     """Monitor -> why it could not run."""
     stages: tuple[StageRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """Where a rolling median stayed beyond a limit."""
-
-    step: float
-    value: float
-    ongoing: bool
-
-
-def window(n: int) -> int:
-    """w for a series of N points."""
-    return min(max(n // 20, 5), 25)
-
-
-def rolling_median(values: NDArray[np.float64], w: int) -> NDArray[np.float64]:
-    """Median of each w consecutive values, [N − w + 1]; entry i is about values i … i + w − 1."""
-    return np.median(np.lib.stride_tricks.sliding_window_view(values, w), axis=1)
-
-
-def noise(values: NDArray[np.float64]) -> float:
-    """Robust standard deviation about the trend: 1.4826 · median |xᵢ₊₁ − xᵢ| / √2. One jump, or a slow drift, hardly moves it."""
-    return 1.4826 * float(np.median(np.abs(np.diff(values)))) / math.sqrt(2) if len(values) > 1 else 0.0
-
-
-def median_error(values: NDArray[np.float64], w: int) -> float:
-    """Standard error of a median of w of these values: √(π/2) · σ / √w, σ by `noise`."""
-    return math.sqrt(math.pi / 2) * noise(values) / math.sqrt(w)
-
-
-def beginning(values: NDArray[np.float64]) -> float:
-    """Where a series started: the median of its first window."""
-    return float(np.median(values[: window(len(values))]))
-
-
-def crossing(series: Series, limit: float, above: bool = True) -> Crossing | None:
-    """Where the rolling median first lies beyond the limit, by two standard errors, for w windows in a row; `None` where it never does."""
-    sign = 1.0 if above else -1.0
-    w = window(len(series))
-    medians = sign * rolling_median(series.values, w)
-    beyond = medians - 2 * median_error(series.values, w) > sign * limit
-    runs = np.lib.stride_tricks.sliding_window_view(beyond, min(w, len(beyond))).all(axis=1)
-    if not runs.any():
-        return None
-    start = int(np.argmax(runs))
-    return Crossing(float(series.steps[start + w // 2]), float(sign * medians[start:][beyond[start:]].max()), bool(beyond[-1]))
-
-
-def gain(series: Series) -> tuple[float, float]:
-    """(median of the last third − median of the first, its standard error)."""
-    third = max(len(series) // 3, 1)
-    change = float(np.median(series.values[-third:]) - np.median(series.values[:third]))
-    return change, math.sqrt(2) * median_error(series.values, third)
 
 
 def numbers(log: Log) -> list[Finding]:
@@ -201,19 +116,6 @@ def entropy(log: Log, low: float = ENTROPY_LOW, high: float = ENTROPY_HIGH) -> l
         )
         return [Finding("entropy", Level.ALARM, "entropy", c.step, c.value, limit, says, advice, c.ongoing)]
     return []
-
-
-def tool_calls(log: Log, left: float = TOOLS_LEFT) -> list[Finding]:
-    """Tools that were in use and are given up."""
-    series = log.series["tool_calls"]
-    start = beginning(series.values)
-    if start < TOOLS_USED or not (c := crossing(series, left * start, above=False)):
-        return []
-    says = f"Tool calls fell from {start:.3g} to {c.value:.3g} an attempt: the policy has stopped using its tools."
-    advice = (
-        "Fine-tune on real multi-turn tool traces first, or start from an instruction-tuned model; long-CoT models drop tools under RL."
-    )
-    return [Finding("tool calls", Level.ALARM, "tool_calls", c.step, c.value, left * start, says, advice, c.ongoing)]
 
 
 def zero_variance(log: Log, limit: float = ZERO_VARIANCE) -> list[Finding]:
@@ -387,6 +289,10 @@ def _stages(log: Log) -> list[tuple[StageRow, Series]]:
 MONITORS: dict[str, Monitor] = {
     "entropy": Monitor(entropy, ("entropy",), "below 20 % of its beginning (collapse), or above twice it and 0.1 nats (explosion)"),
     "tool calls": Monitor(tool_calls, ("tool_calls",), "below 10 % of the calls at the beginning, where tools were in use"),
+    "tool failures": Monitor(tool_failures, ("tool_success",), "more than 30 % of calls fail, unless ever fewer do"),
+    "calls for nothing": Monitor(
+        calls_for_nothing, ("tool_calls_all_wrong", "pass_rate"), "calls in groups without a right answer double, while no more is right"
+    ),
     "zero variance": Monitor(
         zero_variance, ("zero_variance",), "more than 50 % of groups with one reward; too easy or too hard by pass rate"
     ),
