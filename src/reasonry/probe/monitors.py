@@ -3,7 +3,8 @@
 Each monitor reads one or two series and compares a *rolling median* with a limit. It speaks where the median stays beyond the limit by
 more than two of its standard errors for a whole window, so that noise, a single odd step and a value that grazes the limit raise nothing.
 The limits are the constants below (those about tools in `tool_monitors`), with the reason for each; every function takes another as an
-argument. Not here, because they need the sampled texts and a list of phrases: semantic entropy over strategic grams and the curves of planning against execution (HICRA).
+argument. Not here, because they need the sampled texts and a list of phrases: semantic entropy over strategic grams and the curves of
+planning against execution (HICRA).
 
 Letters: N points of a series, w the window: N / 20, at least 5 and at most 25.
 """
