@@ -9,8 +9,8 @@ Departure: the paper keeps drawing without end; here there is a limit, and a bat
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from reasonry.core import UserError
 from reasonry.core.seeds import inner_seed
@@ -42,6 +42,8 @@ class Sampled:
     kept: list[list[Rewarded]]
     """Those the batch is made of."""
     draws: int
+    told: Mapping[str, float] = field(default_factory=dict)
+    """What else the step's record should say of the sampling."""
 
 
 async def fill(course: Course, step: int, n: int, more: int, seed: int, sample: Draw, keep: Keep = partly_right) -> Sampled:

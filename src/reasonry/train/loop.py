@@ -3,12 +3,14 @@
     course.ask(step)  ->  rollout(solver)  ->  reward(group)  ->  course.tell(step)  ->  learn(batch)  ->  engine.flush()
 
 With `Recipe.lag` 1 the next batch is asked and sampled while this one is learned from, by a copy of the weights from before; never past a
-checkpoint or the end of a stage, so that both stand for everything that was sampled.
+checkpoint or the end of a stage, so that both stand for everything that was sampled. A `Sampler` makes attempts all the time, by weights
+that change under them (`train.pipeline`): what it has under way is lost with a kill, and asked again.
 With a `validate`, every checkpoint is validated; the best of a stage starts the next one, and the best of the last is what remains (h1).
 
-Invariant: a run killed at any instant and resumed ends with the weights of one that was not, bit for bit on a CPU with one thread. Every
-random number is a function of (seed, step, problem, attempt, token), so nothing random needs to be stored; weights, optimisers and position
-are in one checkpoint that is replaced whole; the curriculum's history and the step log are cut back to that position when a run resumes.
+Invariant: a run killed at any instant and resumed ends with the weights of one that was not, bit for bit on a CPU with one thread (where
+a sampler is ahead: with those of a run that might have been). Every random number is a function of (seed, step, problem, attempt, token),
+so nothing random needs to be stored; weights, optimisers and position are in one checkpoint that is replaced whole; the curriculum's
+history and the step log are cut back to that position when a run resumes.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from reasonry.train.history import Group, History
 from reasonry.train.recipe import Recipe
 from reasonry.train.reward import Rewarded
 from reasonry.train.rollout import Attempts, Explorer, rollout
+from reasonry.train.sampler import Ground, Sampler
 from reasonry.train.update import Learn, learn, make_batch
 
 P = ParamSpec("P")
@@ -106,19 +109,22 @@ async def train(
     validate: Validate | None = None,
     progress: Progress = silent,
     learn: Learn = learn,
+    sampler: Sampler | None = None,
 ) -> None:
     """Trains `lm.decoder`, which `solver` calls through `lm`, in place; goes on from the run's checkpoint where there is one.
 
     `problems` maps each level of the curriculum to its training problems. `reference` is a `frozen_copy` of the weights the run began
-    with, for objectives and health that measure the way from there. `learn` makes the updates (`train.distributed` brings its own). Raises
+    with, for objectives and health that measure the way from there. `learn` makes the updates (`train.distributed` brings its own).
+    `sampler` makes the attempts in the solver's place, and goes on making them while others are learned from (`train.pipeline`). Raises
     UserError where every attempt of a step fails.
     """
+    if sampler is not None and recipe.lag:
+        raise UserError("train: lag is 1, but the sampler decides how far sampling is ahead; set lag to 0")
     if recipe.group == 1 and curriculum.group_filter is informative:
         raise UserError("train: group is 1, and the curriculum's group_filter `informative` drops every group of one; use `every_group`")
     decoder = lm.decoder
     learners = _Learners(decoder, recipe.optimizer(decoder, recipe.lr, recipe.weight_decay), beside, decoder.embed_tokens.weight.device)
     at = _resume(run, learners)
-    _publish(lm, recipe.lag, at.step)
     course = Course(curriculum, problems, History(run.path / HISTORY, at.step), recipe.seed)
 
     def own(segment: Segment) -> bool:
@@ -128,7 +134,14 @@ async def train(
         many = len(group) >= min(2, recipe.group) and curriculum.group_filter([r.reward for r in group])
         return many and (not recipe.resample or partly_right(group))
 
+    async def publish(version: int) -> None:
+        weights = _publish(lm, recipe.lag > 0 or sampler is not None, version)
+        if sampler is not None:
+            await sampler.publish(weights, version)
+
     async def sample(step: int) -> Sampled:
+        if sampler is not None:
+            return await sampler.batch()
         draw = partial(_sample, solver, task, recipe, step)
         return await fill(course, step, recipe.prompts, recipe.resample, recipe.seed, draw, teaches)
 
@@ -144,10 +157,14 @@ async def train(
 
     ahead: asyncio.Task[tuple[Sampled, float]] | None = None
     try:
+        if sampler is not None:
+            await sampler.open(Ground(course, recipe, teaches), at.step)
+        await publish(at.step)
         while at.step < recipe.steps:
             lr, began = recipe.lr * recipe.schedule(at.step), time.perf_counter()
             if course.stage != at.stage:
-                _take_best(run, learners, lm, recipe, at)
+                if _take_best(run, learners, at):
+                    await publish(at.step)
                 at.stage, at.best = course.stage, None
             drawn, sampling = await (ahead or _timed(sample, at.step))
             course.tell(at.step, _outcomes(drawn))
@@ -157,11 +174,11 @@ async def train(
             told, learning = await _timed(update, at.step, drawn, lr)
             if ahead is not None:
                 await asyncio.wait([ahead])  # one batch, one policy: new weights wait for its end
-            _publish(lm, recipe.lag, at.step + 1)
+            await publish(at.step + 1)
             tokens = sum(t.cost.completion_tokens for g in drawn.groups for t in g.trajectories)
             record = {
                 "step": at.step, "stage": drawn.lesson.stage, **of_attempts(drawn.groups, drawn.rewarded), "draws": drawn.draws,
-                "learned": len(drawn.kept), **told, "lr": lr, "tokens": at.tokens + tokens,
+                "learned": len(drawn.kept), **drawn.told, **told, "lr": lr, "tokens": at.tokens + tokens,
                 "tokens_per_second": tokens / (time.perf_counter() - began), "seconds_sampling": sampling, "seconds_learning": learning,
             }  # fmt: skip
             at.step, at.tokens = at.step + 1, at.tokens + tokens
@@ -171,8 +188,10 @@ async def train(
             if at_checkpoint:
                 _save(run, learners, at, record.get("validation"))
             progress(record)
-        _take_best(run, learners, lm, recipe, at)
+        _take_best(run, learners, at)
     finally:
+        if sampler is not None:
+            await sampler.close()
         if ahead is not None:
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
@@ -184,10 +203,12 @@ def frozen_copy(decoder: Decoder) -> Decoder:
     return deepcopy(decoder).requires_grad_(False)
 
 
-def _publish(lm: LocalLM, lag: int, version: int) -> None:
-    """The engine takes up the weights as they are now, those before step `version`; with a lag, a copy of them, for they will change while
-    it samples."""
-    lm.engine.flush(frozen_copy(lm.decoder) if lag else None, version)
+def _publish(lm: LocalLM, copied: bool, version: int) -> Decoder:
+    """The engine takes up the weights as they are now, those before step `version`; or a copy of them, where they will change while it
+    samples. Returns what it took."""
+    weights = frozen_copy(lm.decoder) if copied else None
+    lm.engine.flush(weights, version)
+    return weights or lm.decoder
 
 
 async def _timed(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> tuple[T, float]:
@@ -236,11 +257,11 @@ def _best(run: Run, step: int) -> Path:
     return run.path / f"best-{step}.pt"
 
 
-def _take_best(run: Run, learners: _Learners, lm: LocalLM, recipe: Recipe, at: _Position) -> None:
-    """Goes back to the stage's best checkpoint where there is one."""
+def _take_best(run: Run, learners: _Learners, at: _Position) -> bool:
+    """Goes back to the stage's best checkpoint where there is one, and says whether there was."""
     if at.best is not None:
         learners.load(_best(run, at.best))
-        _publish(lm, recipe.lag, at.step)
+    return at.best is not None
 
 
 def _resume(run: Run, learners: _Learners) -> _Position:

@@ -52,21 +52,24 @@ async def rollout(
 ) -> AsyncGenerator[Attempts, None]:
     """Yields the groups in the order they are done. Segments keep the version of the weights that the engine wrote on them, or say
     `version` where that is newer. Closing the iterator cancels the rest."""
-
-    async def group(index: int, problem: Problem) -> Attempts:
-        if isinstance(solver, Explorer):
-            return Attempts(index, problem, *await _explored(solver, task, problem, budget, G, inner_seed(seed, index), version))
-        done = await asyncio.gather(*(_attempt(solver, task, problem, budget, inner_seed(seed, index, i), version) for i in range(G)))
-        trajectories = tuple(t for t in done if isinstance(t, Trajectory))
-        return Attempts(index, problem, trajectories, tuple(t for t in done if isinstance(t, str)))
-
-    under_way = [asyncio.create_task(group(i, p)) for i, p in enumerate(problems)]
+    under_way = [asyncio.create_task(attempts(solver, task, p, i, budget, G, seed, version)) for i, p in enumerate(problems)]
     try:
         for done in asyncio.as_completed(under_way):
             yield await done
     finally:
         for job in under_way:
             job.cancel()
+
+
+async def attempts(
+    solver: Solver | Explorer, task: Task, problem: Problem, index: int, budget: Budget, G: int, seed: int, version: int = 0
+) -> Attempts:
+    """The group of one problem, number `index` of those that `seed` is for; the rest as in `rollout`."""
+    if isinstance(solver, Explorer):
+        return Attempts(index, problem, *await _explored(solver, task, problem, budget, G, inner_seed(seed, index), version))
+    done = await asyncio.gather(*(_attempt(solver, task, problem, budget, inner_seed(seed, index, i), version) for i in range(G)))
+    trajectories = tuple(t for t in done if isinstance(t, Trajectory))
+    return Attempts(index, problem, trajectories, tuple(t for t in done if isinstance(t, str)))
 
 
 async def _attempt(solver: Solver, task: Task, problem: Problem, budget: Budget, seed: int, version: int) -> Trajectory | str:
