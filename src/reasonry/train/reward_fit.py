@@ -22,8 +22,8 @@ from torch import Tensor
 
 from reasonry.core import Message, UserError
 from reasonry.lm.reward_model import RewardModel
-from reasonry.train.network import take_step
-from reasonry.train.sft import warm_then_cosine
+from reasonry.train.network import Optimizer, take_step
+from reasonry.train.sft import adamw, warm_then_cosine
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,16 @@ class Preferred:
 
 
 def fit_scores(
-    model: RewardModel, data: Sequence[Labelled], steps: int, lr: float = 1e-3, batch: int = 64, seed: int = 0
+    model: RewardModel,
+    data: Sequence[Labelled],
+    steps: int,
+    lr: float = 1e-3,
+    batch: int = 64,
+    seed: int = 0,
+    optimizer: Optimizer = adamw,
 ) -> Iterator[float]:
-    """Trains blocks and head by AdamW with a warm-up and half a cosine; yields each step's loss. Raises UserError for equal scores."""
+    """Trains the blocks by `optimizer` and the head by AdamW, with a warm-up and half a cosine; yields each step's loss. Raises UserError
+    where all scores are equal."""
     if not data or not (sd := pstdev([d.score for d in data])):
         raise UserError(f"reward model: {len(data)} answers with a single score teach nothing; give answers of different quality")
     mean = fmean(d.score for d in data)
@@ -57,11 +64,17 @@ def fit_scores(
     def loss(at: list[int]) -> Tensor:
         return F.mse_loss(model([rows[i] for i in at]), target[at])
 
-    yield from _fit(model, loss, len(data), steps, lr, batch, seed)
+    yield from _fit(model, loss, len(data), steps, lr, batch, seed, optimizer)
 
 
 def fit_pairs(
-    model: RewardModel, data: Sequence[Preferred], steps: int, lr: float = 1e-3, batch: int = 32, seed: int = 0
+    model: RewardModel,
+    data: Sequence[Preferred],
+    steps: int,
+    lr: float = 1e-3,
+    batch: int = 32,
+    seed: int = 0,
+    optimizer: Optimizer = adamw,
 ) -> Iterator[float]:
     """As `fit_scores`, on preferences. Raises UserError where there are none."""
     if not data:
@@ -73,21 +86,23 @@ def fit_pairs(
         s = model([better[i] for i in at] + [worse[i] for i in at])
         return -F.logsigmoid(s[: len(at)] - s[len(at) :]).mean()
 
-    yield from _fit(model, loss, len(data), steps, lr, batch, seed)
+    yield from _fit(model, loss, len(data), steps, lr, batch, seed, optimizer)
 
 
-def _fit(model: RewardModel, loss: Callable[[list[int]], Tensor], n: int, steps: int, lr: float, batch: int, seed: int) -> Iterator[float]:
+def _fit(
+    model: RewardModel, loss: Callable[[list[int]], Tensor], n: int, steps: int, lr: float, batch: int, seed: int, optimizer: Optimizer
+) -> Iterator[float]:
     model.requires_grad_(True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr, betas=(0.9, 0.95), weight_decay=0.01)
+    optimizers = [*optimizer(model.trunk, lr, 0.01), torch.optim.AdamW(model.head.parameters(), lr, betas=(0.9, 0.95), weight_decay=0.01)]
     generator = torch.Generator().manual_seed(seed)
     order: list[int] = []
     for step in range(steps):
         while len(order) < min(batch, n):
             order += torch.randperm(n, generator=generator).tolist()
         at, order = order[:batch], order[batch:]
-        for group in optimizer.param_groups:
+        for group in (group for o in optimizers for group in o.param_groups):
             group["lr"] = lr * warm_then_cosine(step, max(steps // 20, 1), steps)
-        yield take_step((model,), [optimizer], (loss(at) for _ in range(1)), clip_norm=1.0)[0]
+        yield take_step((model,), optimizers, (loss(at) for _ in range(1)), clip_norm=1.0)[0]
     model.requires_grad_(False)
 
 
