@@ -36,6 +36,12 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "grad_norm": ("grad_norm", "actor/grad_norm"),
     "kl_ref": ("kl_ref", "kl", "actor/kl_loss", "actor/reward_kl_penalty"),
     "kl_step": ("actor/ppo_kl",),
+    "planning_token_ratio": ("planning_token_ratio",),
+    "strategic_gram_entropy": ("strategic_gram_entropy", "semantic_entropy"),
+    "execution_perplexity": ("execution_perplexity",),
+    "planning_perplexity": ("planning_perplexity",),
+    "execution_entropy": ("execution_entropy",),
+    "planning_entropy": ("planning_entropy",),
     "stage": ("stage",),
 }
 """Series -> the columns it is read from, best first: ours, then TRL's, then verl's. `*` stands for anything; such columns are averaged."""
@@ -60,6 +66,12 @@ MEANS: Mapping[str, str] = {
     "grad_norm": "before clipping",
     "kl_ref": "KL to the reference policy, nats a token",
     "kl_step": "KL of the policy to itself before the update, nats a token",
+    "planning_token_ratio": "share of tokens in strategic grams",
+    "strategic_gram_entropy": "of the clusters of strategic grams, nats",
+    "execution_perplexity": "of the tokens outside strategic grams",
+    "planning_perplexity": "of the tokens inside strategic grams",
+    "execution_entropy": "nats a token outside strategic grams",
+    "planning_entropy": "nats a token inside strategic grams",
     "stage": "of the curriculum",
 }
 """What each series is."""

@@ -72,7 +72,7 @@ def boosted(o: Objective, s: Settings) -> Objective:
             raise UserError(f"alpha: is {s.alpha:g}, but {s.objective} boosts no planning tokens; leave alpha out, or use hicra")
         return o
     if s.planning is None:
-        raise UserError(f"planning: is left out, but {s.objective} boosts planning tokens; name a grams file, or set planning = \"extract\"")
+        raise UserError(f"planning: is left out, but {s.objective} boosts planning tokens; name a grams file, or 'extract'")
     if s.alpha is None:
         return o
     return replace(o, reshape=tuple(PlanningBoost(s.alpha) if isinstance(step, PlanningBoost) else step for step in o.reshape))
