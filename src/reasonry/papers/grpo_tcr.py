@@ -15,7 +15,7 @@ from pathlib import Path
 from reasonry.core import Evidence, Paper
 from reasonry.core.run import commit, machine, write_whole
 from reasonry.papers.grpo_tcr_arms import arm, examined, orders, same_weights
-from reasonry.papers.grpo_tcr_findings import BASE, CLAIMS, FILTERED, PROSE, REAL, STITCHED, TEST, UNSEEN, Arm, Plan, findings
+from reasonry.papers.grpo_tcr_findings import BASE, CLAIMS, FILTERED, REAL, STITCHED, TEST, UNSEEN, Arm, Plan, findings
 from reasonry.papers.grpo_tcr_measures import measures
 from reasonry.papers.grpo_tcr_page import report
 from reasonry.papers.grpo_tcr_start import base, start
@@ -31,8 +31,8 @@ def one_seed(plan: Plan, seed: int, begin: Path, path: Path) -> list[Arm]:
     for name, folder in folders.items():
         sets = {TEST: plan.sft_attempts, **(more if name == REAL else {})}
         made.append(asyncio.run(examined(plan, name, seed, folder, path / f"{_slug(name)}-asked", sets)))
-    for name in orders():
-        made.append(asyncio.run(arm(plan, name, seed, begin if name == PROSE else folders[REAL], path / _slug(name))))
+    for name, order in orders().items():
+        made.append(asyncio.run(arm(plan, name, seed, begin if order.prose else folders[REAL], path / _slug(name))))
     return made
 
 
@@ -82,6 +82,7 @@ PAPER = Paper(
         "third start has texts without slips only.",
         "All arms have the reward of the authors' code (wrong answers earn less badly with calls). GRPO-T's KL coefficient is verl's "
         "default; the paper does not print one.",
+        "The sweep of ε_high is .2, .28, .5, 1; GRPO without the token mean is not an arm, since attempts here are of like length.",
         "Four updates are made on the whole batch; the authors cut it into four mini-batches.",
         "The case of a model that reasons without tools is the base itself, taught chains of thought and hardly any call.",
         "The target of the curated set is one easy, two medium, one hard; the paper takes a stronger model's histogram.",

@@ -21,7 +21,6 @@ from reasonry.lm.local import LocalLM
 from reasonry.papers.grpo_tcr_findings import (
     CURATED,
     EPSILONS,
-    GRPO,
     ONE,
     PROSE,
     SCR,
@@ -30,6 +29,7 @@ from reasonry.papers.grpo_tcr_findings import (
     TCR,
     TEST,
     UNSEEN,
+    VERDICT,
     Arm,
     Asked,
     Plan,
@@ -41,14 +41,13 @@ from reasonry.papers.grpo_tcr_task import DELIBERATE, FREE, REACT, problems_of, 
 from reasonry.probe.difficulty import BINS, Rated, curated
 from reasonry.probe.tool_use import tool_use
 from reasonry.solve.tool_loop import ToolLoop
-from reasonry.train.aggregate import trajectory_mean
 from reasonry.train.catalogue import find
 from reasonry.train.curriculum import only
 from reasonry.train.loop import STEPS, frozen_copy, train
 from reasonry.train.objective import Objective
 from reasonry.train.ratio import Clip
 from reasonry.train.recipe import Recipe, describe
-from reasonry.train.reward import Reward, Weighted, overlong
+from reasonry.train.reward import Reward, Weighted, overlong, verdict
 from reasonry.train.rollout import CUT, rollout
 from reasonry.train.surrogate import DualClip
 from reasonry.train.tool_reward import FORMS
@@ -68,6 +67,8 @@ class Order:
     curated: bool = False
     prose: bool = False
     """Begins at the base, which was taught no tool traces."""
+    forgiving: bool = True
+    """With the tool-aware reward; else the verdict, as far apart."""
 
 
 def orders() -> dict[str, Order]:
@@ -78,7 +79,6 @@ def orders() -> dict[str, Order]:
         return replace(o, surrogate=DualClip(Clip(0.8, 1 + high), 10.0))
 
     made = {
-        GRPO: Order(replace(t, aggregate=trajectory_mean), False),
         T: Order(t, False),
         T_C: Order(raised(t, 0.28), False),
         T_R: Order(t, True),
@@ -90,13 +90,14 @@ def orders() -> dict[str, Order]:
         ONE: Order(tcr, True, TRAINED[:1]),
         CURATED: Order(tcr, True, curated=True),
         PROSE: Order(tcr, True, prose=True),
+        VERDICT: Order(tcr, True, prose=True, forgiving=False),
     }
 
 
 def recipe(plan: Plan, order: Order, seed: int) -> Recipe:
     """The same for all arms but for what the order says; `steps` is the end of the first slice."""
-    signals = (FORMS["code"], overlong(plan.longest, plan.buffer))
-    weights = {"tool_aware": 1.0, "overlong": float(order.shaped)}
+    paid, weight = (FORMS["code"], {"tool_aware": 1.0}) if order.forgiving else (verdict, {"score": 2.0})
+    signals, weights = (paid, overlong(plan.longest, plan.buffer)), {**weight, "overlong": float(order.shaped)}
     return Recipe(
         objective=order.objective, lr=plan.lr, steps=plan.every, prompts=plan.prompts, group=plan.G, updates=plan.updates,
         reward=Reward(signals, Weighted(weights)), save_every=plan.every, seed=seed, part_tokens=1 << 17,

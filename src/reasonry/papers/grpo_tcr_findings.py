@@ -18,9 +18,10 @@ from reasonry.core import Claim, Finding, Kind, Result
 from reasonry.probe.stats import Estimate, clustered_mean, paired_difference, pass_at_k
 
 BASE, REAL, STITCHED, FILTERED = "base", "real traces", "stitched traces", "stitched, right texts"
-GRPO, T, T_C, T_R, TCR, SCR = "GRPO", "GRPO-T", "GRPO-T, clip-higher", "GRPO-T, overlong", "GRPO-TCR", "GRPO-SCR"
-ONE, CURATED, PROSE = "GRPO-TCR, one family", "GRPO-TCR, curated", "GRPO-TCR from the base"
-EPSILONS = (0.2, 0.28, 0.315, 0.5, 1.0)
+T, T_C, T_R, TCR, SCR = "GRPO-T", "GRPO-T, clip-higher", "GRPO-T, overlong", "GRPO-TCR", "GRPO-SCR"
+ONE, CURATED = "GRPO-TCR, one family", "GRPO-TCR, curated"
+PROSE, VERDICT = "GRPO-TCR from the base", "GRPO-TCR from the base, verdict only"
+EPSILONS = (0.2, 0.28, 0.5, 1.0)
 TEST, UNSEEN = "test", "unseen"
 CALM = 0.02
 """Difference in mean pass rate while training, or in entropy (nats a token), that counts."""
@@ -37,12 +38,12 @@ def swept(high: float) -> str:
 class Plan:
     """How large the experiment is. The stored evidence uses the defaults."""
 
-    base_steps: int = 300
+    base_steps: int = 360
     """Supervised steps, of 4096 tokens, of the base that all seeds share."""
-    sft_steps: int = 120
+    sft_steps: int = 80
     sft_tokens: int = 2048
     """Of a step; every start sees as many."""
-    tokens: int = 18_000
+    tokens: int = 12_000
     """Tokens an arm samples in RL."""
     every: int = 4
     """Steps between checkpoints."""
@@ -158,7 +159,7 @@ CLAIMS = (
         f"over the second half of training the entropy with ε_high 1 is not higher than with .2 in every seed, or by less than {CALM} nats",
     ),
     Claim(
-        "sweet-spot", Kind.EFFECT, "The best upper bound lies inside: .28, .315 and .5 beat both .2 and 1 on average.",
+        "sweet-spot", Kind.EFFECT, "The best upper bound lies inside: .28 and .5 together beat both .2 and 1.",
         "as for `real`, for each of the two ends",
     ),
     Claim(
@@ -314,7 +315,7 @@ def findings(plan: Plan, arms: Sequence[Arm], same: bool) -> tuple[Finding, ...]
         Finding(
             "long-cot", decayed,
             f"calls at the end as a share of the first step's, by seed: from the base {each(gone.values())}, from real traces "
-            f"{each(kept.values())}",
+            f"{each(kept.values())}. From the base with the plain verdict as reward: {each(left(arms, VERDICT, plan.every).values())}",
         ),
     )  # fmt: skip
 

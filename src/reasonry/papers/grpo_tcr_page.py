@@ -16,12 +16,12 @@ from reasonry.papers.grpo_tcr_findings import (
     CLAIMS,
     CURATED,
     EPSILONS,
-    ONE,
     PROSE,
     REAL,
     SCR,
     TCR,
     TEST,
+    VERDICT,
     Arm,
     Asked,
     Plan,
@@ -52,11 +52,11 @@ def report(plan: Plan, arms: Sequence[Arm], evidence: Evidence) -> str:
     drawn = f"Mean of {seeds} seeds against sampled tokens; bands span them."
     sections = [
         Section("Before RL", _starts(plan, arms), f"Test problems; {plan.sft_attempts} attempts at each ({plan.attempts} by the base)."),
-        Section("After RL", _after(plan, arms), f"{plan.tokens:,} sampled tokens each, from real traces but for the last arm."),
+        Section("After RL", _after(plan, arms), f"{plan.tokens:,} sampled tokens each, from real traces but for the last two."),
         Section("Right while training", _curve(arms, MAIN, lambda s: s.pass_rate, "attempts right"), drawn),
         Section("Entropy, by the upper clip bound", _curve(arms, SWEPT, lambda s: s.entropy, "nats a token"), drawn),
         Section("Accuracy, by the upper clip bound", _sweep(arms), "avg over test problems; bars 95 % over problems. Dots: seeds."),
-        Section("Calls while training", _curve(arms, (T, TCR, ONE, PROSE), lambda s: s.tool_calls, "calls an attempt"), drawn),
+        Section("Calls while training", _curve(arms, (T, TCR, PROSE, VERDICT), lambda s: s.tool_calls, "calls an attempt"), drawn),
         Section("Groups without a signal", _curve(arms, (TCR, CURATED), lambda s: s.zero_variance, "share of groups"), drawn),
         Section(
             "Step by step or planned", _modes(arms),
