@@ -1,6 +1,7 @@
 """One file per paper: the experiment, its arms, its claims. Composition only. `PAPERS` holds what is built, `catalogue` lists all."""
 
 from reasonry.core import Paper
+from reasonry.papers.agglm import PAPER as AGGLM
 from reasonry.papers.ahn import PAPER as AHN
 from reasonry.papers.delethink import PAPER as DELETHINK
 from reasonry.papers.delethink_rl import PAPER as DELETHINK_RL
@@ -10,7 +11,7 @@ from reasonry.papers.rl_survey import PAPER as RL_SURVEY
 from reasonry.papers.scalerl import PAPER as SCALERL
 from reasonry.papers.trm import PAPER as TRM
 
-PAPERS: dict[str, Paper] = {paper.slug: paper for paper in (AHN, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, RL_SURVEY, SCALERL, TRM)}
+PAPERS: dict[str, Paper] = {paper.slug: paper for paper in (AGGLM, AHN, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, RL_SURVEY, SCALERL, TRM)}
 """Slug → paper."""
 
 __all__ = ["PAPERS"]

@@ -187,7 +187,9 @@ def _measure(pools: Sequence[Pool], cut: Sequence[Sequence[Set]], m: int, seed: 
     rungs: list[Rung] = []
     for name, own in values.items():
         accuracy = clustered_mean(own, seed=seed)
-        gain = None if name == MAJORITY else paired_difference(*([float(np.mean(v)) for v in x] for x in (own, base)), seed=seed)
+        gain = (
+            None if name == MAJORITY else paired_difference([float(np.mean(v)) for v in own], [float(np.mean(v)) for v in base], seed=seed)
+        )
         hard = [kept for v, sets in zip(own, cut, strict=True) if (kept := [x for x, s in zip(v, sets, strict=True) if s.minority_correct])]
         flat = [(s, x) for v, sets in zip(own, cut, strict=True) for x, s in zip(v, sets, strict=True)]
         by_size = {

@@ -38,7 +38,7 @@ def load(spec: str) -> Task:
         head, _, of = spec.partition("of=")
         if not of:
             raise UserError(f"aggregate: {spec!r} names no task; end it with of= and a task, as aggregate?file=pools.jsonl&of=arithmetic")
-        options = convert(partial(aggregation, None), read_spec(head.rstrip("&?"))[1], "aggregate")
+        options = convert(partial(aggregation, load(of)), read_spec(head.rstrip("&?"))[1], "aggregate")
         if "file" not in options:
             raise UserError(f"aggregate: {spec!r} names no file of candidates; add file=pools.jsonl")
         return aggregation(load(of), **options)
