@@ -63,8 +63,9 @@ def tree_svg(records: Sequence[Mapping[str, Any]], label: str = "", labels: bool
             ax.scatter([x], [y], s=size, color=colour, marker="x", linewidths=2.2, zorder=2)
         else:
             ax.scatter([x], [y], s=size * (1.6 if end is not None else 1.0), color=colour, marker="*" if end is not None else "o", zorder=2)
-        if labels and wide and r["label"].strip():
-            words = f"{r['label'].strip()}\n{value:+.2f}" if value else r["label"].strip()
+        said = "".join(c if c.isprintable() else "·" for c in r["label"].strip()).replace("$", "\\$")
+        if labels and wide and said:
+            words = f"{said}\n{value:+.2f}" if value else said
             ax.annotate(words, (x, y), xytext=(0, -9), textcoords="offset points", ha="center", va="top", fontsize=9, color=INK, rotation=0)
     ax.set_ylim(-depth - 0.7, 0.4)
     return figure_svg(figure, label)

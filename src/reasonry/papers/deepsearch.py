@@ -21,7 +21,7 @@ from reasonry.core import Budget, Evidence, Paper
 from reasonry.core.run import commit, machine, write_whole
 from reasonry.core.seeds import inner_seed
 from reasonry.papers.deepsearch_arms import arm, hard_test, policy, probed, search
-from reasonry.papers.deepsearch_findings import ARMS, CLAIMS, START, Lab, Plan, Probe, Trained, findings, measures
+from reasonry.papers.deepsearch_findings import CLAIMS, START, Lab, Plan, Probe, Trained, findings, measures
 from reasonry.papers.deepsearch_lab import KINDS, measured
 from reasonry.papers.deepsearch_page import report
 from reasonry.papers.deepsearch_task import TOKENS, mod_chains, start
@@ -64,7 +64,7 @@ async def drawing(plan: Plan, folder: Path) -> list[Record]:
     records: list[Record] = []
     async with policy(folder) as lm:
         how = search(plan, lm, "")
-        for i, problem in enumerate(task.problems("train", 40, 1234)):
+        for i, problem in enumerate(task.problems("train", plan.drawn, 1234)):
 
             async def judge(text: str, problem: object = problem) -> bool:
                 return await judged(task, problem, text)  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ async def measure(path: Path, seeds: tuple[int, ...], plan: Plan) -> Evidence:
     """Teaches the start, trains and tests every arm for every seed, searches without a model, judges, and writes `report.html`."""
     path.mkdir(parents=True, exist_ok=True)
     folder = start(path / "start", plan.teaching)
-    jobs = [(name, seed) for seed in seeds for name in (START, *ARMS)]
+    jobs = [(name, seed) for seed in seeds for name in (START, *plan.arms)]
     meter = Meter(len(jobs), plan.tokens)
     made, probes = list[Trained](), list[Probe]()
     for number, (name, seed) in enumerate(jobs, 1):

@@ -28,7 +28,7 @@ ARMS = (DIRECT, PREFIX, FULL, PLAIN_BACKUP, RANDOM, NO_CACHE, CENTRED)
 class Plan:
     """How large the experiment is. The stored evidence uses the defaults."""
 
-    teaching: int = 300
+    teaching: int = 450
     """Supervised steps of the model that all arms and seeds start from."""
     tokens: int = 100_000
     """Tokens an arm may sample in training, to the nearest step."""
@@ -52,6 +52,9 @@ class Plan:
     test_attempts: int = 4
     lab_problems: int = 80
     """Trees a seed in the experiment without a model."""
+    drawn: int = 40
+    """Training problems that are searched at most, until a tree worth drawing is found."""
+    arms: tuple[str, ...] = ARMS
     probe: int = 60
     """Hard test problems a seed that the start searches, and answers directly at as many tokens."""
 
