@@ -1,10 +1,10 @@
-"""Number puzzles with strategies: three additions and subtractions on a dial of ten, one number missing, told in short natural phrases.
+"""Number puzzles with strategies: three additions and subtractions on a dial of seven, one number missing, told in short natural phrases.
 
-    ?+4-7+2=3           work backwards from the goal          (the first is missing; forwards would be right for 1+4-7+2=?,
-                        3-2=1                                  from both sides for 1+4-?+2=3)
-                        1+7=8
-                        8-4=4
-                        #### 4
+    ?+4-6+2=3           work backwards from the goal          (the first is missing; forwards would be right for 3+4-6+2=?,
+                        3-2=1                                  from both sides for 3+4-?+2=3)
+                        1+6=0
+                        0-4=3
+                        #### 3
 
 The missing place decides which strategy is right; a wrong one reads the missing number as zero and mostly fails. Demonstrations choose with
 noise and sometimes go back and try another way, so a model taught by them is a start with something to learn: planning, not arithmetic.
@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from reasonry.core import Message, Problem, UserError
 from reasonry.tasks.skill import Draft, Skill, answer
 
-MODULUS = 10
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+MODULUS = 7
+WORDS = ("zero", "one", "two", "three", "four", "five", "six")
 PLANS: dict[str, tuple[str, ...]] = {
     "forwards": ("go forward from the start", "follow the steps in order"),
     "backwards": ("work backwards from the goal", "undo the last step first"),
@@ -32,7 +32,7 @@ PLANS: dict[str, tuple[str, ...]] = {
 """Strategy -> the ways to say it."""
 BACK = ("let us try another way", "that does not look right")
 FILLERS = (
-    "now we can go on", "so far so good", "and we keep this one", "that was not hard", "here is the next", "on a dial of ten",
+    "now we can go on", "so far so good", "and we keep this one", "that was not hard", "here is the next", "on a dial of seven",
     "as you can see", "which is easy enough", "just as we thought", "only a little more",
 )  # fmt: skip
 """Said between calculations; they decide nothing."""
@@ -43,7 +43,7 @@ _LINE = re.compile(r"^(\d)([+-])(\d)=(\d+)$", re.MULTILINE)
 
 
 def calculate(a: int, sign: str, b: int) -> int:
-    """On the dial: 1 − 2 is 9."""
+    """On the dial: 1 − 2 is 6."""
     return (a + b if sign == "+" else a - b) % MODULUS
 
 
@@ -56,7 +56,8 @@ def spelled(text: str) -> str:
     """The same with calculations in words, `three minus two is one`: then phrases and calculations are of one cloth."""
 
     def told(m: re.Match[str]) -> str:
-        return f"{WORDS[int(m[1])]} {SIGNS[m[2]]} {WORDS[int(m[3])]} is {WORDS[int(m[4])]}"
+        a, b, c = (WORDS[int(m[i])] if int(m[i]) < MODULUS else m[i] for i in (1, 3, 4))
+        return f"{a} {SIGNS[m[2]]} {b} is {c}"
 
     return _LINE.sub(told, text)
 

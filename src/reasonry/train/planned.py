@@ -52,9 +52,7 @@ async def planned(
     return _with(recipe, RandomTokens(strategic) if s.planning.startswith(RANDOM) else strategic), [Watch(strategic, entropy)]
 
 
-async def _own_grams(
-    s: Settings, lm: LocalLM, solver: Solver, task: Task, problems: Mapping[int, Sequence[Problem]]
-) -> StrategicGrams:
+async def _own_grams(s: Settings, lm: LocalLM, solver: Solver, task: Task, problems: Mapping[int, Sequence[Problem]]) -> StrategicGrams:
     """What the model says in right answers to training problems. Raises UserError where it has too few."""
     asked = [p for level in problems.values() for p in level[: MINED // len(problems)]]
     texts: list[str] = []
