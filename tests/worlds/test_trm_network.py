@@ -200,3 +200,26 @@ def test_truncated_normal_has_the_asked_deviation_and_no_tails():
     drawn = truncated_normal((200_000,), 0.3)
     assert drawn.std().item() == pytest.approx(0.3, rel=0.01)
     assert drawn.abs().max().item() < 0.3 * 2 / 0.87
+
+
+def test_in_bfloat16_states_are_halved_and_losses_are_not():
+    model = small(T=2, n=2)
+    x = model.embedded(cells(), dtype=torch.bfloat16)
+    (y, z), seen = model.deep_recursion(x, model.begin(3, torch.bfloat16))
+    assert (x.dtype, y.dtype, z.dtype) == (torch.bfloat16,) * 3
+    assert seen.halt.dtype is torch.float32
+    assert grid_loss(seen.logits, cells(), log_stablemax).dtype is torch.float64
+    exact, _ = model.deep_recursion(model.embedded(cells()), model.begin(3))
+    assert (y.float() - exact.y).abs().mean() < 0.05
+    torch.testing.assert_close(y.float().square().mean(-1).sqrt(), torch.ones(3, 11), rtol=0, atol=1e-2)
+
+
+@pytest.mark.gpu
+def test_a_compiled_network_on_a_gpu_agrees_with_the_cpu():
+    model = small(T=2, n=2)
+    plain, _ = model.deep_recursion(model.embedded(cells()), model.begin(3))
+    model.to("cuda")
+    model.f.compile()
+    found, seen = model.deep_recursion(model.embedded(cells().cuda()), model.begin(3))
+    seen.logits.sum().backward()
+    torch.testing.assert_close(found.y.cpu(), plain.y, rtol=0, atol=1e-3)

@@ -39,7 +39,7 @@ class Colours:
     wrong: str = "#cf222e"
 
 
-PLAIN, PAGE = Colours(), Colours(INK, MUTED, LINE, PAPER, series(1), series(5))
+PLAIN, PAGE = Colours(), Colours(INK, MUTED, LINE, PAPER, series(2), series(1))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """TRM's arms: what is trained for each, and what is noted of it on the same unseen puzzles.
 
-Arms that recurse make the same number of optimiser steps; the networks that answer directly make as many as the same FLOPs pay for.
+Arms that recurse make the same number of optimiser steps; networks that answer directly, and the one that writes, make as many as the same
+FLOPs pay for.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from pathlib import Path
 import msgspec
 import torch
 
-from reasonry.core import open_run
+from reasonry.core import Run, open_run
 from reasonry.core.run import write_whole
-from reasonry.worlds.grids import Puzzles, SudokuWorld, endless, hinted, make
+from reasonry.lm.decoder import Decoder
+from reasonry.papers import trm_autoregressive as autoregressive
+from reasonry.worlds.grids import Draw, Puzzles, SudokuWorld, endless, hinted, make
 from reasonry.worlds.stablemax import log_softmax
 from reasonry.worlds.trm import TRM, Mixer, Shape, parameters_of
 from reasonry.worlds.trm_infer import Curve, chosen, curve
@@ -23,6 +26,8 @@ from reasonry.worlds.trm_train import CHECKPOINT, Recipe, train
 WHOLE, ONE_STEP, SINGLE, TWO, ONE_SUP, DIRECT, DEEP, ATTENTION = (
     "trm", "one-step gradient", "z alone", "two networks", "one supervision step", "direct, same size", "direct, same depth", "attention",
 )  # fmt: skip
+WRITES = "autoregressive"
+"""A decoder of the same size that says the grid cell by cell."""
 LIVE, ROLLOUTS = "no average", "rollouts"
 """Read from the weights of `trm`: the last ones instead of the averaged, and the averaged ones with noise."""
 
@@ -76,12 +81,23 @@ def shapes(plan: Plan) -> dict[str, Shape]:
     }
 
 
+def arms(plan: Plan) -> tuple[str, ...]:
+    """Every arm that is trained."""
+    return (*shapes(plan), WRITES)
+
+
 def steps_of(plan: Plan, name: str) -> int:
     """Optimiser steps of an arm: the plan's, or for direct networks as many as the FLOPs of `trm` pay for."""
     held = shapes(plan)
-    if name not in (DIRECT, DEEP):
+    if name not in (DIRECT, DEEP, WRITES):
         return plan.steps
-    return round(plan.steps * held[WHOLE].training_flops() / held[name].training_flops())
+    row = autoregressive.training_flops(decoder(plan), 36) if name == WRITES else held[name].training_flops()
+    return round(plan.steps * held[WHOLE].training_flops() / row)
+
+
+def decoder(plan: Plan) -> Decoder:
+    """The network of `autoregressive`."""
+    return autoregressive.network(8, 36, plan.width, plan.heads)
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -137,11 +153,30 @@ def arm(plan: Plan, name: str, seed: int, path: Path) -> list[Read]:
     if stored.exists():
         return msgspec.json.decode(stored.read_bytes(), type=list[Read])
     known, test = puzzles_of(plan, seed, path)
-    shape, world, steps = shapes(plan)[name], SudokuWorld(6), steps_of(plan, name)
+    draw, steps = endless(known, SudokuWorld(6).changes), steps_of(plan, name)
+    draw = hinted(draw, plan.hints) if plan.hints else draw
+    run = open_run(folder, {"arm": name}, resume=True)
     torch.manual_seed(seed)
-    model = TRM(shape)
-    draw = endless(known, world.changes)
-    train(model, hinted(draw, plan.hints) if plan.hints else draw, recipe(plan, steps, seed), open_run(folder, {"arm": name}, resume=True))
+    rows = [written(plan, seed, steps, draw, test)] if name == WRITES else recursive(plan, name, seed, steps, draw, test, run)
+    write_whole(stored, msgspec.json.encode(rows).decode())
+    return rows
+
+
+def written(plan: Plan, seed: int, steps: int, draw: Draw, test: Puzzles) -> Read:
+    """Teaches the decoder and asks it for every test puzzle."""
+    model = autoregressive.teach(decoder(plan), draw, recipe(plan, steps, seed))
+    right, asked = autoregressive.write(model, test) == test.solutions, test.cells != test.solutions
+    exact = "".join(str(int(x)) for x in right.all(-1).tolist())
+    blanks = ((right & asked).sum(-1) / asked.sum(-1)).mean().item()
+    flops = autoregressive.training_flops(model, 36) * plan.batch * steps
+    size = sum(p.numel() for p in model.parameters())
+    return Read(WRITES, seed, steps, size, flops, [exact], [blanks], [], 1.0)
+
+
+def recursive(plan: Plan, name: str, seed: int, steps: int, draw: Draw, test: Puzzles, run: Run) -> list[Read]:
+    """Trains one of our networks and runs every test puzzle."""
+    shape = shapes(plan)[name]
+    model = train(TRM(shape), draw, recipe(plan, steps, seed), run)
     size, longest = parameters_of(model), 1 if shape.N_sup == 1 and shape.T == 1 else plan.longest
 
     def row(as_: str, found: Curve) -> Read:
@@ -150,9 +185,8 @@ def arm(plan: Plan, name: str, seed: int, path: Path) -> list[Read]:
     rows = [row(name, curve(model, test, longest))]
     if name == WHOLE:
         rows.append(row(ROLLOUTS, rollouts(model, test, plan, seed)))
-        model.load_state_dict(torch.load(folder / CHECKPOINT, weights_only=True)["model"])
+        model.load_state_dict(torch.load(run.path / CHECKPOINT, weights_only=True)["model"])
         rows.append(row(LIVE, curve(model, test, longest)))
-    write_whole(stored, msgspec.json.encode(rows).decode())
     return rows
 
 
@@ -175,4 +209,4 @@ def rollouts(model: TRM, test: Puzzles, plan: Plan, seed: int) -> Curve:
 
 def trained(plan: Plan) -> Mapping[str, int]:
     """Arm → optimiser steps."""
-    return {name: steps_of(plan, name) for name in shapes(plan)}
+    return {name: steps_of(plan, name) for name in arms(plan)}

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from reasonry.core import Evidence
 from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, series, table
 from reasonry.papers.evidence_page import evidence_page
-from reasonry.papers.trm_arms import DEEP, DIRECT, WHOLE, Plan, Read
+from reasonry.papers.trm_arms import DEEP, DIRECT, WHOLE, WRITES, Plan, Read
 from reasonry.papers.trm_findings import CLAIMS, named, share
 
 
@@ -22,9 +22,9 @@ def report(plan: Plan, reads: Sequence[Read], evidence: Evidence) -> str:
             f"Unseen puzzles wholly right after each supervision step, all seeds; trained with {plan.N_sup} (dotted line). Direct networks "
             "answer once. Band: 95 % over puzzles, for the whole method alone.",
         ),
-        Section("Arms", _arms(plan, reads, names), "After as many steps as were trained. Seeds apart, in the order of the command."),
+        Section("Arms", _arms(plan, reads, names), f"After {plan.N_sup} steps, where a network can make them. Seeds in their order."),
         Section(
-            "Whole grids against blanks", _blanks(plan, reads, (WHOLE, DIRECT, DEEP)),
+            "Whole grids against blanks", _blanks(plan, reads, (WHOLE, DIRECT, DEEP, WRITES)),
             "Most blanks right is far from a grid that is right.",
         ),
     ]  # fmt: skip
