@@ -24,7 +24,10 @@ FLOOR, CEILING = 0.02, 0.98
 HIDDEN = 0.2
 """How far blanks must be ahead of whole grids for the first to hide the second."""
 
-_OVER = "the difference of whole grids' 95 % interval is not wholly above zero, or its sign is not the same in every seed; unclear where both arms solve next to nothing or next to all"
+_OVER = (
+    "the difference of whole grids' 95 % interval is not wholly above zero, or its sign is not the same in every seed; unclear where both "
+    "arms solve next to nothing or next to all"
+)
 
 CLAIMS = (
     Claim(
