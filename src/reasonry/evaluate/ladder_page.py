@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reasonry.evaluate.page import MUTED, Section, axes, download, figure_svg, page, series, table
+from reasonry.evaluate.page import INK, MUTED, Section, axes, download, figure_svg, page, series, table
 from reasonry.probe.ladder import AGGREGATOR, MAJORITY, ORACLE, PASS1, Ladder, Rung
 from reasonry.probe.stats import Estimate
 
@@ -124,7 +124,7 @@ def ladder_html(found: Ladder, source: str) -> str:
         Section(
             "Accuracy against cost",
             plot(found),
-            "Sampled tokens for one answer. Bars: 95 %, over whole problems. Lines: k candidates, exact.",
+            "Sampled tokens for one answer. Bars: 95 %, over whole problems; those of one cost stand side by side. Lines: k candidates.",
         ),
         Section("Every rung", body, "Minority-correct: some candidate is right, and no answer with the most votes is."),
         Section(
@@ -133,8 +133,10 @@ def ladder_html(found: Ladder, source: str) -> str:
             "How many of the set's candidates gave the most frequent answer.",
         ),
     ]
-    lead = f"{found.problems} problems, {found.sets} sets of {found.m} candidates, from {source}."
-    return page(finding(found), lead, sections, kicker="aggregation ladder", footer="Made by reasonry probe ladder.")
+    lead = f"{finding(found)} From {source}: {found.problems} problems, {found.sets} sets of {found.m} candidates."
+    vote, oracle = (_percent(r.accuracy.mean) for r in found.rungs if r.name in (MAJORITY, ORACLE))
+    title = f"Majority of {found.m}: {vote} right. A right candidate is there: {oracle}"
+    return page(title, lead, sections, kicker="aggregation ladder", footer="Made by reasonry probe ladder.")
 
 
 def _headed(cells: list[list[str]]) -> tuple[list[str], list[list[str]]]:
@@ -155,5 +157,5 @@ def plot(found: Ladder) -> Markup:
         ax.errorbar([at], [r.accuracy.mean], bar, color=series(i + 1), marker="o", markersize=7, capsize=3, linestyle="", label=r.name)
     ax.set_xlabel("sampled tokens for one answer", color=MUTED)
     ax.set_ylabel("accuracy", color=MUTED)
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    ax.legend(frameon=False, labelcolor=INK, fontsize=13, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure_svg(figure, "Accuracy against sampled tokens, by rung; the table below holds the numbers")
