@@ -15,10 +15,13 @@ from reasonry.core import Message, UserError
 from reasonry.lm.checkpoint import load_decoder
 from reasonry.lm.decoder import Decoder, DecoderConfig
 from reasonry.lm.endpoint import Retries
+from reasonry.lm.likelihood import Likelihood
+from reasonry.lm.load import model_folder
 from reasonry.lm.reward_endpoint import RewardEndpoint
 from reasonry.lm.reward_model import RewardModel, load_reward_model, save_reward_model
 from reasonry.lm.scorer import load_scorer
 from reasonry.lm.tokenizer import Tokenizer
+from reasonry.nn.attention import causal
 
 SHAPE = DecoderConfig(259, 32, 2, 4, 2, 8, 64, max_position=64, qk_norm=True)
 TEMPLATE = "{% for m in messages %}{{ m.content }}<|im_start|>{% endfor %}"
@@ -74,11 +77,29 @@ def test_what_is_no_reward_model_is_refused_and_a_reward_model_is_no_language_mo
     with pytest.raises(UserError, match=r"score\.weight"):
         load_decoder(tmp_path / "judge")
     with pytest.raises(UserError, match=r"has no score\.weight"):
-        load_scorer("pocket-1m", "cpu")
+        load_reward_model(model_folder("pocket-1m"))
     with pytest.raises(UserError, match="names no model"):
         load_scorer("http://127.0.0.1:1/v1")
     with pytest.raises(UserError, match="64 fit; shorten"):
         model().scores(ASK, ["x" * 80])
+
+
+def test_a_language_model_scores_by_the_mean_log_probability_of_each_answer_by_itself() -> None:
+    """Equal to reading it off the logits row by row; a likely answer beats an unlikely one under the shipped model."""
+    scorer = load_scorer("pocket-1m", "cpu")
+    assert isinstance(scorer, Likelihood)
+    ask = (Message("user", "start with 17. add 25. what is the result?"),)
+    answers = ["17+25=42\n#### 42", "17+25=57\n#### 57", "17+25=42\n#### 42", "no"]
+    found = scorer.scores(ask, answers)
+    prompt = scorer.tokenizer.encode(scorer.tokenizer.render(ask))
+    for answer, value in zip(answers, found.values, strict=True):
+        ids = torch.tensor([[*prompt, *scorer.tokenizer.encode(answer), min(scorer.tokenizer.eos_ids)]])
+        with torch.no_grad():
+            hidden = scorer.decoder(ids, torch.arange(ids.shape[1])[None], causal()).last
+            logp = scorer.decoder.logits(hidden)[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[len(prompt) - 1 :, 0]
+        assert value == pytest.approx(float(logp.mean()), abs=1e-4)
+    assert found.values[0] > found.values[1]
+    assert found.cost.verifier_calls == 3
 
 
 # Behind HTTP ----------------------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from toy_lm import Digits, toy_decoder, toy_lm
 
 from reasonry.core import Budget, Message, UserError
 from reasonry.lm.decoder import Decoder, DecoderConfig
-from reasonry.lm.reward_model import RewardModel, save_reward_model
+from reasonry.lm.reward_model import RewardModel, load_reward_model, save_reward_model
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.solve import build_solver
 from reasonry.solve.best_of_n import BestOfN, reward_score
+from reasonry.train.compose import imported
 from reasonry.train.reward_fit import Labelled, Preferred, fit_pairs, fit_scores, pairs_of
 
 TEMPLATE = "{% for m in messages %}{{ m.content }}<|im_start|>{% endfor %}"
@@ -99,3 +101,15 @@ async def test_best_of_n_takes_what_the_reward_model_likes_and_pays_for_its_opin
             assert t.cost.prompt_tokens == sum(s.cost.prompt_tokens for s in t.segments)
         poor = await solver(problem, Budget(verifier_calls=1), 1)
         assert poor.cost.verifier_calls <= 1
+
+
+def test_the_example_fits_scores_and_preferences(tmp_path: Path) -> None:
+    fit = imported(f"{Path(__file__).parents[2] / 'docs' / 'examples' / 'reward_model.py'}:fit")
+    for name, more in (("scores", {"score": 1.0}), ("pairs", {"rejected": "5"})):
+        rows = [
+            {"prompt": "2+2", "completion": "4", **more},
+            {"prompt": "2+3", "completion": "4", **more, **({"score": 0.0} if "score" in more else {})},
+        ]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+        folder = fit(tmp_path / name, "pocket-1m", tmp_path / f"judge-{name}", steps=2)
+        assert load_reward_model(folder).scores(ask(1), ["4", "5"]).values[0] is not None

@@ -32,8 +32,9 @@ class Scorer(Protocol):
 
 
 def load_scorer(spec: str, device: str | None = None) -> Scorer:
-    """The scorer a spec names: the folder of a reward model, on `device` (`None`: CUDA where there is one, else the CPU), or an endpoint
-    `http://host:port/v1#model`. Raises UserError for anything else."""
+    """The scorer a spec names: a folder, on `device` (`None`: CUDA where there is one, else the CPU), or an endpoint
+    `http://host:port/v1#model`. A sequence classifier's folder is a reward model, a language model's scores by its mean log-probability.
+    Raises UserError for anything else."""
     if spec.startswith(("http://", "https://")):
         from reasonry.lm.reward_endpoint import RewardEndpoint
 
@@ -46,7 +47,13 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
     folder = model_folder(spec)
     import torch
 
+    from reasonry.lm.checkpoint import load_decoder, read_raw
+    from reasonry.lm.likelihood import Likelihood
     from reasonry.lm.reward_model import load_reward_model
+    from reasonry.lm.tokenizer import Tokenizer
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return load_reward_model(folder, torch.float32 if device == "cpu" else None, device)
+    dtype = torch.float32 if device == "cpu" else None
+    if any(name.endswith("ForSequenceClassification") for name in read_raw(folder).get("architectures") or ()):
+        return load_reward_model(folder, dtype, device)
+    return Likelihood(load_decoder(folder, dtype, device), Tokenizer.load(folder), folder.name)
