@@ -30,7 +30,7 @@ class Plan:
 
     teaching: int = 450
     """Supervised steps of the model that all arms and seeds start from."""
-    tokens: int = 100_000
+    tokens: int = 40_000
     """Tokens an arm may sample in training, to the nearest step."""
     every: int = 5
     """Steps between checkpoints."""
@@ -40,17 +40,17 @@ class Plan:
     """K of Pass1@K."""
     below: float = 0.3
     """δ: with four attempts, problems passed at most once."""
-    pool: int = 240
+    pool: int = 160
     """Training problems that the hard ones are chosen from."""
     prompts: int = 12
     group: int = 8
     lr: float = 1e-3
     n: int = 4
     depth: int = 8
-    test: int = 240
+    test: int = 200
     """Test problems a seed, of which the start's hard ones are asked."""
     test_attempts: int = 4
-    lab_problems: int = 80
+    lab_problems: int = 60
     """Trees a seed in the experiment without a model."""
     drawn: int = 40
     """Training problems that are searched at most, until a tree worth drawing is found."""

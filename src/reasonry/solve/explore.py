@@ -70,7 +70,7 @@ class Explore:
             verdicts += 1
             return await judged(self.search.task, problem, text)
 
-        whole = Budget(**{unit: limit * G for unit, limit in budget.limits()})
+        whole = Budget(**{unit: limit * G for unit, limit in budget.limits()})  # type: ignore[arg-type]
         tree = await self.search.search(problem, judge, whole, G, seed, partial(inner_seed, seed), budget.completion_tokens)
         ends = [n for n in tree.ends if END in n.memo and (self.ways == "all" or n in tree.backed)]
         paid: set[Node] = set()

@@ -59,7 +59,7 @@ class Node:
 
     def walk(self) -> Iterator[Node]:
         """This node and all below it: parents before their children, children in the order they were made."""
-        todo = [self]
+        todo: list[Node] = [self]
         while todo:
             node = todo.pop()
             yield node
