@@ -157,6 +157,7 @@ def test_a_placebo_is_as_large_random_and_disjoint() -> None:
     assert placebo(true, own, 0) == one
     assert not covered(one) & covered(true)
     assert 0.9 <= len(covered(one)) / len(covered(true)) <= 1.0
+    assert one.settings["share"] == len(covered(one)) / len(covered(true))
 
 
 def test_a_text_of_nothing_but_strategy_has_no_placebo() -> None:

@@ -268,8 +268,8 @@ def stripped(text: str, patterns: Sequence[str] = ()) -> str:
 def placebo(like: StrategicGrams, texts: Sequence[str], seed: int = 0) -> StrategicGrams:
     """As many words of `texts` in random grams as `like` has in strategic ones: the control that shows whether *which* tokens matters.
 
-    Grams are drawn at random from those of the same lengths that never touch a strategic span (the paper draws from all). Raises UserError
-    where the texts hold too few.
+    Grams are drawn at random from those of the same lengths that never touch a strategic span (the paper draws from all).
+    `settings["share"]` says how much of as many was found; raises UserError where it is less than half.
     """
     lengths = [gram.count(" ") + 1 for gram in like.index] or [3]
     n = min(lengths), max(lengths)
@@ -292,9 +292,10 @@ def placebo(like: StrategicGrams, texts: Sequence[str], seed: int = 0) -> Strate
         if new and len(covered) + len(new) <= wanted:
             covered |= new
             chosen.append(free[k])
-    if len(covered) < 0.9 * wanted:
+    if len(covered) < 0.5 * wanted:
         raise UserError(f"placebo: other phrases make up {len(covered)} words, but strategic ones {wanted}; give more text, or fewer grams")
-    return StrategicGrams(tuple(Cluster((gram,)) for gram in chosen), documents=len(texts), settings={"source": "placebo", "seed": seed})
+    settings = {"source": "placebo", "seed": seed, "share": len(covered) / max(wanted, 1)}
+    return StrategicGrams(tuple(Cluster((gram,)) for gram in chosen), documents=len(texts), settings=settings)
 
 
 def _cluster(rows: NDArray[np.float64], k: int, seed: int) -> list[int]:
