@@ -3,6 +3,7 @@
 from reasonry.core import Paper
 from reasonry.papers.agglm import PAPER as AGGLM
 from reasonry.papers.ahn import PAPER as AHN
+from reasonry.papers.deepsearch import PAPER as DEEPSEARCH
 from reasonry.papers.delethink import PAPER as DELETHINK
 from reasonry.papers.delethink_rl import PAPER as DELETHINK_RL
 from reasonry.papers.grpo_tcr import PAPER as GRPO_TCR
@@ -12,7 +13,9 @@ from reasonry.papers.rl_survey import PAPER as RL_SURVEY
 from reasonry.papers.scalerl import PAPER as SCALERL
 from reasonry.papers.trm import PAPER as TRM
 
-PAPERS: dict[str, Paper] = {paper.slug: paper for paper in (AGGLM, AHN, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HICRA, RL_SURVEY, SCALERL, TRM)}
+PAPERS: dict[str, Paper] = {
+    paper.slug: paper for paper in (AGGLM, AHN, DEEPSEARCH, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HICRA, RL_SURVEY, SCALERL, TRM)
+}
 """Slug → paper."""
 
 __all__ = ["PAPERS"]

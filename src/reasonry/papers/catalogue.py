@@ -57,7 +57,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry("rlhi", "Learning from real user conversations", "arXiv 2509.25137", "synth, train"),
     Entry("salt", "Static-teacher video representation", "arXiv 2509.24317", "worlds"),
     Entry("agent-s3", "Behavior best-of-N", "arXiv 2510.02250", "solve"),
-    Entry("deepsearch", "Tree search inside RL training", "arXiv 2509.25454", "train"),
+    Entry("deepsearch", "Tree search inside RL training", "arXiv 2509.25454", "solve, train"),
     Entry("learn2pd", "Learned parallel decoding, EoTP", "arXiv 2509.25188", "accel"),
     Entry("rsd", "Reverse speculative decoding", "arXiv 2509.22230", "synth"),
     Entry("tumix", "Tool-use mixture", "arXiv 2510.01279", "solve"),

@@ -115,8 +115,10 @@ RECIPES: tuple[Entry, ...] = (
         Known.CODE, "q(s) − μ of terminals per node, mean-only, tanh on inner q; clip .2/.28, dual clip 10; token mean, no KL.",
         ("With q(s) := q of the end it is DAPO with a mean-only advantage.",),
         (
-            Part("tree search with constrained backup, in Tokens.value and Tokens.step", None),
-            Part("verified answers kept per prompt, for replay", "train/history.py"), OVERLONG,
+            Part("tree search with constrained backup", "solve/deepsearch.py"),
+            Part("its nodes, in Tokens.value and Tokens.step", "train/nodes.py"),
+            Part("verified answers kept per prompt, for replay", "train/solutions.py"),
+            Part("hard problems in rounds", "train/hard.py"), OVERLONG,
         ),
     ),
     Entry(
