@@ -102,6 +102,14 @@ def test_noise_moves_its_rows_and_leaves_a_row_without_deviation_alone():
     assert not torch.equal(disturbed[0][1], plain[0][1])
 
 
+async def test_tags_are_used_where_the_prompt_asks_for_them():
+    asked = Problem("q", PROBLEM.messages[-1].content + "\nPut the final answer between <answer> and </answer>.")
+    plain, tagged = [await Recursive(network(), WORLD, steps=1)(p, Budget(), 0) for p in (PROBLEM, asked)]
+    inside = tagged.answer.removeprefix("<answer>").partition("</answer>")
+    assert inside[0].replace(" ", "") == plain.segments[0].text
+    assert inside[2].strip() == plain.answer
+
+
 async def test_a_question_without_a_puzzle_is_refused():
     with pytest.raises(UserError, match="holds no sudoku6 puzzle"):
         await Recursive(network(), WORLD)(Problem("q", "hello"), Budget(), 0)

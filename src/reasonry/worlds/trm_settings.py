@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 
 from reasonry.core import UserError
+from reasonry.core.seeds import inner_seed
 from reasonry.tasks.arc import ArcTask, read_tasks
 from reasonry.worlds.arc_world import ArcWorld, Embedded, arc_draw
 from reasonry.worlds.grids import Draw, MazeWorld, Puzzles, SudokuWorld, World, endless, hinted, make, plain_changes
@@ -20,7 +21,10 @@ from reasonry.worlds.optim import AdamATan2
 from reasonry.worlds.stablemax import log_softmax, log_stablemax
 from reasonry.worlds.trm import Mixer, Shape
 from reasonry.worlds.trm_folder import world_of
-from reasonry.worlds.trm_train import Recipe
+from reasonry.worlds.trm_train import Recipe, save_whole
+
+CHUNK = 500
+"""Puzzles made between two saves: hard ones take a twentieth of a second each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +133,7 @@ class Material:
 
 
 def material(s: TRMSettings, folder: Path, device: str) -> Material:
-    """The puzzles of a run; those that are made are kept in `folder`, for making hard ones takes minutes."""
+    """The puzzles of a run; those that are made are kept in `folder`, and a killed run goes on making them."""
     if s.world == "arc":
         tasks = tuple(task for name in s.files for task in read_tasks(Path(name).expanduser()))
         if len({task.id for task in tasks}) < len(tasks):
@@ -141,11 +145,11 @@ def material(s: TRMSettings, folder: Path, device: str) -> Material:
     made = folder / "puzzles.pt"
     parts: dict[str, tuple[torch.Tensor, torch.Tensor]] = torch.load(made, weights_only=True) if made.exists() else {}
     for split, count in (("train", s.puzzles), ("validation", s.validation), ("test", s.evaluate)):
-        if count and split not in parts:
-            puzzles = make(world, split, count, s.seed, s.clues)
-            parts[split] = (puzzles.cells, puzzles.solutions)
-            torch.save(parts, made.with_suffix(".part"))
-            made.with_suffix(".part").replace(made)
-    sets = {split: Puzzles(c, x, torch.zeros(len(c), dtype=torch.long)).to(device) for split, (c, x) in parts.items()}
+        while count > (have := len(parts[split][0]) if split in parts else 0):
+            puzzles = make(world, split, min(CHUNK, count - have), inner_seed(s.seed, have), s.clues)
+            new = puzzles.cells.to(torch.uint8), puzzles.solutions.to(torch.uint8)
+            parts[split] = (torch.cat((parts[split][0], new[0])), torch.cat((parts[split][1], new[1]))) if have else new
+            save_whole(made, parts)
+    sets = {split: Puzzles(c.long(), x.long(), torch.zeros(len(c), dtype=torch.long)).to(device) for split, (c, x) in parts.items()}
     draw = endless(sets["train"], world.changes if s.change else plain_changes(world))
     return Material(world, hinted(draw, s.hints) if s.hints else draw, 0, sets.get("validation"), sets.get("test"))

@@ -85,7 +85,7 @@ class Recursive:
             back = copies.undo(filled) if self.changed else filled
             row = self.choose(back, halt)
             said = back[row].tolist()
-            answer = self.world.answer(asked, said)
+            answer = worded(problem, self.world.answer(asked, said), self.world.draw(said))
             halts.append(round(float(halt[row].sigmoid()), 4))
             cost = price + Cost(seconds=time.perf_counter() - began)
             trace = trace.add(Segment(None, None, self.world.draw(said), None, Stop.EOS, cost, "refine", model="trm"))
@@ -97,6 +97,14 @@ class Recursive:
         read = rows * shape.cells
         blocks = rows * shape.evaluations * shape.layers * shape.positions
         return Cost(read, read, read, calls=1, flops=rows * shape.step_flops(), layers_run=blocks)
+
+
+def worded(problem: Problem, answer: str, drawn: str) -> str:
+    """The answer as its judge reads it: where the prompt asks for `<answer>` tags (reasoning-gym), the drawn grid in them as well."""
+    if "<answer>" not in problem.messages[-1].content:
+        return answer
+    spaced = "\n".join(" ".join(row) for row in drawn.split("\n"))
+    return f"<answer>{spaced}</answer>\n{answer}"
 
 
 def _step(running: Iterator[Seen]) -> tuple[Tensor, Tensor]:
