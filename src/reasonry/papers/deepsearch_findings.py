@@ -30,7 +30,7 @@ class Plan:
 
     teaching: int = 450
     """Supervised steps of the model that all arms and seeds start from."""
-    tokens: int = 40_000
+    tokens: int = 30_000
     """Tokens an arm may sample in training, to the nearest step."""
     every: int = 5
     """Steps between checkpoints."""
