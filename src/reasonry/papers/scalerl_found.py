@@ -20,7 +20,7 @@ class Plan:
     """How large the experiment is. The stored evidence uses the defaults."""
 
     arms: tuple[str, ...] = ARMS
-    teaching: int = 250
+    teaching: int = 400
     """Supervised steps of the model that all arms and seeds start from."""
     updates: int = 100
     """Batches of every arm."""
@@ -32,10 +32,10 @@ class Plan:
     """Optimiser steps on each batch: with one, every ratio is 1 and all losses are the same."""
     lr: float = 3e-4
     drop_above: float = 0.9
-    train_problems: int = 2000
+    train_problems: int = 1500
     problems: int = 150
     """Held-out problems of an evaluation."""
-    attempts: int = 8
+    attempts: int = 6
     """At each of them."""
     until: float = 0.4
     """Share of the compute that the forecast is made from."""
@@ -44,7 +44,7 @@ class Plan:
     """Synthetic curves a seed."""
     staleness: tuple[int, ...] = (1, 4, 8, 32)
     stale_updates: int = 60
-    stale_lr: float = 1e-3
+    stale_lr: float = 5e-4
     texts: int = 64
     """Answers of the shipped model whose tokens the two heads score."""
     thoughts: int = 100

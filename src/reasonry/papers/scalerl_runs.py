@@ -145,11 +145,11 @@ async def curve(plan: Plan, begin: Path, path: Path, arm: str, seed: int, told: 
 
 
 def read_curve(run: Run, arm: str, seed: int) -> Curve:
-    """The evaluations of a finished run, R_0 the first."""
+    """The evaluations of a finished run, R_0 the first; also written as `curve.jsonl`, which `reasonry scale-fit` reads."""
     records = [json.loads(line) for line in run.lines(STEPS)]
-    kept = [r for r in records if "validation" in r]
-    rates = [json.loads((run.path / START).read_text()), *(r["validation"] for r in kept)]
+    begin = {"tokens": 0, "spent_flops": 0.0, "validation": json.loads((run.path / START).read_text())}
+    rows = [begin, *({k: r.get(k) for k in (*begin, "truncated")} for r in records if "validation" in r)]
+    run.write("curve.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     flops = max((r.get("spent_flops", 0.0) for r in records), default=0.0)
-    tokens = (0, *(r["tokens"] for r in kept))
     truncated, alike, used = (fmean(r[name] or 0.0 for r in records) for name in ("truncated", "zero_variance", "learned"))
-    return Curve(arm, seed, tokens, tuple(rates), truncated, alike, used, flops)
+    return Curve(arm, seed, tuple(row["tokens"] for row in rows), tuple(row["validation"] for row in rows), truncated, alike, used, flops)
