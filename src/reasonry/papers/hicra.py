@@ -124,7 +124,8 @@ PAPER = Paper(
         "No sentence encoder: phrases are embedded by their letters and words, so clusters join spellings, not meanings.",
         "For training the top 40 % of clusters are kept, not 20 %: with so few kinds of phrases 20 % leaves whole strategies out. "
         "The extractor's test shows 10 to 40 %.",
-        "Placebo grams never touch a strategic phrase (the paper draws from all n-grams), and cover as many words.",
+        "The placebo boosts as many tokens of each batch, drawn at random; the paper draws random n-grams, of which these short texts hold "
+        "too few beside the strategic ones.",
         "The entropy arm boosts the batch's 30 % of tokens with the highest entropy; `long_and_right`, the variant that third-party notes "
         "ascribe to the authors' code, is in `train.planning` and not an arm here.",
         "The aggregation, the learning rate and the group size are ours; no filtering of groups with one reward.",

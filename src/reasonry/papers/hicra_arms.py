@@ -23,7 +23,7 @@ from reasonry.lm.local import LocalLM
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.papers.hicra_findings import ENTROPY, GRPO, HICRA, PLACEBO, Plan, Row, Step
 from reasonry.probe.gram_metrics import error_kind
-from reasonry.probe.strategic_grams import StrategicGrams, extract, load, placebo
+from reasonry.probe.strategic_grams import StrategicGrams, extract, load
 from reasonry.solve.single import Single
 from reasonry.tasks.puzzle import calculations, puzzle
 from reasonry.train.advantage import PlanningBoost
@@ -31,7 +31,7 @@ from reasonry.train.catalogue import find
 from reasonry.train.curriculum import every_group, only
 from reasonry.train.health import Progress
 from reasonry.train.loop import STEPS, train
-from reasonry.train.planning import EntropyTopK, Given, Strategic, Watch, policy_entropy
+from reasonry.train.planning import EntropyTopK, Given, RandomTokens, Strategic, Watch, policy_entropy
 from reasonry.train.recipe import Enrich, Recipe, as_it_is, describe
 from reasonry.train.rollout import rollout
 
@@ -42,10 +42,9 @@ NEITHER = (GRPO, "α = 0", "no gram")
 
 @dataclass(frozen=True)
 class Grams:
-    """A seed's grams and their placebo, with the answers they are from. Made by `mined`."""
+    """A seed's grams, with the answers they are from. Made by `mined`."""
 
     true: StrategicGrams
-    placebo: StrategicGrams
     answers: tuple[Trajectory, ...]
     """The start's answers, right or wrong."""
 
@@ -75,8 +74,8 @@ class Experiment:
     async def mined(self, seed: int) -> Grams:
         """The grams of a seed: what the start says when it is right. Found once."""
         run = open_run(self.path / f"grams-seed{seed}", {"plan": asdict(self.plan), "seed": seed}, resume=True)
-        kept, other = run.path / "grams.json", run.path / "placebo.json"
-        if not other.exists():
+        kept = run.path / "grams.json"
+        if not kept.exists():
             task = puzzle()
             problems, budget = task.problems("train", self.plan.mined, seed), Budget(completion_tokens=self.plan.max_tokens)
             async with self.lm() as lm:
@@ -86,9 +85,8 @@ class Experiment:
             texts = right(answers)
             found = extract(texts, top=self.plan.top, seed=seed, min_documents=self.plan.min_documents)
             found.save(kept)
-            placebo(found, texts, seed).save(other)
         answers = tuple(msgspec.json.decode(line, type=Trajectory) for line in run.lines("answers"))
-        return Grams(load(kept), load(other), answers)
+        return Grams(load(kept), answers)
 
     def recipe(self, arm: str, seed: int, grams: Grams, lm: LocalLM) -> Recipe:
         """The catalogue's objective; only which tokens are planning, and whether they are boosted, is the arm's."""
@@ -97,7 +95,7 @@ class Experiment:
         enrich: Enrich = {
             HICRA: Strategic(grams.true, lm.tokenizer),
             "α = 0": Strategic(grams.true, lm.tokenizer),
-            PLACEBO: Strategic(grams.placebo, lm.tokenizer),
+            PLACEBO: RandomTokens(Strategic(grams.true, lm.tokenizer)),
             ENTROPY: EntropyTopK(policy_entropy(lm.decoder)),
             "no gram": Given(lambda s: [False] * len(s.ids or ())),
         }.get(arm, as_it_is)

@@ -151,7 +151,7 @@ CLAIMS = (
         "sooner", Kind.EFFECT, "HICRA is right sooner.", f"its mean pass rate over the tokens of training is no higher; {HOLDS_ABOVE}",
     ),
     Claim(
-        "placebo", Kind.EFFECT, "Which tokens are boosted matters: random grams of equal share do not do it.",
+        "placebo", Kind.EFFECT, "Which tokens are boosted matters: as many random ones do not do it.",
         f"HICRA's test score is no higher than the placebo's; {HOLDS_ABOVE}",
     ),
     Claim(
