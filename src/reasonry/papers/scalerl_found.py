@@ -24,7 +24,7 @@ class Plan:
     """Supervised steps of the model that all arms and seeds start from."""
     updates: int = 100
     """Batches of every arm."""
-    every: int = 4
+    every: int = 3
     """Batches between two evaluations."""
     prompts: int = 16
     group: int = 8
