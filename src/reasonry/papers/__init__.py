@@ -8,13 +8,14 @@ from reasonry.papers.delethink import PAPER as DELETHINK
 from reasonry.papers.delethink_rl import PAPER as DELETHINK_RL
 from reasonry.papers.grpo_tcr import PAPER as GRPO_TCR
 from reasonry.papers.h1 import PAPER as H1
+from reasonry.papers.hero import PAPER as HERO
 from reasonry.papers.hicra import PAPER as HICRA
 from reasonry.papers.rl_survey import PAPER as RL_SURVEY
 from reasonry.papers.scalerl import PAPER as SCALERL
 from reasonry.papers.trm import PAPER as TRM
 
 PAPERS: dict[str, Paper] = {
-    paper.slug: paper for paper in (AGGLM, AHN, DEEPSEARCH, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HICRA, RL_SURVEY, SCALERL, TRM)
+    paper.slug: paper for paper in (AGGLM, AHN, DEEPSEARCH, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HERO, HICRA, RL_SURVEY, SCALERL, TRM)
 }
 """Slug → paper."""
 

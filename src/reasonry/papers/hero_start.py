@@ -57,4 +57,4 @@ def start(folder: Path, steps: int, seed: int = 0) -> Path:
 def judge(folder: Path, begin: Path, steps: int, seed: int = 1) -> Path:
     """The reward model's folder: the start after `steps` more steps on noisy workings."""
     tokenizer = Tokenizer.load(begin)
-    return taught(folder, load_decoder(begin), tokenizer, documents(tokenizer, seed, NOISE), Teaching(steps, lr=0.01, warmup=5), seed)
+    return taught(folder, load_decoder(begin), tokenizer, documents(tokenizer, seed, NOISE), Teaching(steps), seed)
