@@ -31,7 +31,7 @@ class Plan:
     teaching: int = 700
     """Supervised steps of the model that all arms and seeds start from."""
     alpha: float = 0.2
-    tokens: int = 110_000
+    tokens: int = 90_000
     """An arm may sample so many, to the nearest step."""
     every: int = 10
     """Steps between checkpoints."""
