@@ -100,7 +100,7 @@ def facts(seed: int, curves: dict[str, float] = CURVES, base: dict[str, float] =
     agents |= {f"{q}/{HICRA}": [[x + 0.001 * seed, x + 0.001 * i] for i in range(3)] for q, x in base.items() if HICRA in curves}
     agents[f"0.8/{HICRA}"] = [[curves[HICRA] + 0.001 * seed, curves[HICRA] + 0.001 * i] for i in range(3)]
     quality = [
-        Quality(seed, corpus, top, 0.95 + 0.001 * seed, 0.5, 0.95 + 0.001 * seed)
+        Quality(seed, corpus, top, 0.99 + 0.001 * seed, 0.5, 0.99 + 0.001 * seed, 50)
         for corpus in (DIGITS, OWN, WORDS_TOO)
         for top in PLAN.tops
     ]
@@ -149,8 +149,8 @@ def test_what_the_brief_expects_holds_and_every_claim_has_one_verdict() -> None:
         ("phases", {}, TESTS, {"execution": 40, "settled": 4}),
         ("blind", {}, TESTS, {"sg": -0.02}),
         ("proxy", {"high_planning": 0.6}, TESTS, {}),
-        ("extractor", {"quality": [Quality(0, DIGITS, t, 0.5, 0.5, 0.95) for t in PLAN.tops]}, TESTS, {}),
-        ("dropping", {"quality": [Quality(0, DIGITS, t, 0.95, 0.5, 0.5) for t in PLAN.tops]}, TESTS, {}),
+        ("extractor", {"quality": [Quality(0, DIGITS, t, 0.5, 0.5, 0.95, 50) for t in PLAN.tops]}, TESTS, {}),
+        ("dropping", {"quality": [Quality(0, DIGITS, t, 0.95, 0.5, 0.5, 50) for t in PLAN.tops]}, TESTS, {}),
     ],
 )  # fmt: skip
 def test_each_claim_falls_by_its_own_falsifier(claim: str, known: dict, tests: dict[str, float], log: dict) -> None:

@@ -2,7 +2,7 @@
 
 A difference *holds* where its 95 % interval is wholly above zero, *fails* where its mean is not above zero, and is unclear between.
 Intervals: the simulated reasoner's over agents, Student's; the small model's over seeds (training runs), Student's, or that over problems
-where wider.
+where wider; the extractor's over seeds, no narrower than Wilson's over the clusters kept.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from reasonry.core import Claim, Finding, Kind, Result
-from reasonry.probe.seeds import gap, over_seeds
-from reasonry.probe.stats import Estimate
+from reasonry.probe.seeds import gap, over_seeds, wider
+from reasonry.probe.stats import Estimate, wilson
 
 START, GRPO, HICRA, PLACEBO, ENTROPY = "start", "GRPO", "HICRA", "placebo", "entropy top 30 %"
 ARMS = (GRPO, HICRA, PLACEBO, ENTROPY)
@@ -104,6 +104,8 @@ class Quality:
     recall: float
     left: float
     """Of the marked words, when 30 % of the grams are dropped."""
+    clusters: int
+    """Kept."""
 
 
 @dataclass(frozen=True)
@@ -195,11 +197,10 @@ def findings(plan: Plan, rows: Sequence[Row], steps: Sequence[Step], facts: Sequ
     token, strategic = changes(steps, GRPO, "entropy"), changes(steps, GRPO, "sg_entropy")
     halves = {s: (half_way(steps, s, "execution_perplexity"), half_way(steps, s, "sg_entropy")) for s in _both(steps)}
     early = [a is not None and b is not None and a < b for a, b in halves.values()]
-    precise = spread([x.precision for f in facts for x in f.quality if (x.corpus, x.top) == (DIGITS, 0.2)])
-    left = spread([x.left for f in facts for x in f.quality if (x.corpus, x.top) == (DIGITS, plan.top)])
+    precise, left = judged(facts, 0.2, "precision"), judged(facts, plan.top, "left")
     high = [f.high_planning for f in facts]
     return (
-        Finding("identity", _all(all(same.values())), "; ".join(f"{n}: {'bit for bit' if ok else 'different'}" for n, ok in same.items())),
+        Finding("identity", _all(all(same.values())) if same else Result.UNCLEAR, "; ".join(f"{n}: {'bit for bit' if ok else 'different'}" for n, ok in same.items())),
         Finding("agent-gain", _above(rival[GRPO]), f"at q = {q:g} {signed(rival[GRPO])} in accuracy"),
         Finding("agent-placebo", _above(rival[PLACEBO]), f"HICRA less placebo {signed(rival[PLACEBO])}"),
         Finding("agent-sign", _above(rival["planning × 1.2"]), f"HICRA less planning × 1.2 {signed(rival['planning × 1.2'])}"),
@@ -241,6 +242,13 @@ def relative(facts: Sequence[Facts], q: float) -> list[float]:
     """HICRA's gain in mean accuracy as a share of GRPO's, agent by agent."""
     pairs = zip(curve(facts, q, HICRA), curve(facts, q, GRPO), strict=True)
     return [fmean(x) / fmean(y) - 1 for x, y in pairs]
+
+
+def judged(facts: Sequence[Facts], top: float, what: str) -> Estimate | None:
+    """A share over the seeds' demonstrations, its interval no narrower than Wilson's for as many draws as clusters were kept."""
+    mine = [x for f in facts for x in f.quality if (x.corpus, x.top) == (DIGITS, top)]
+    e, n = spread([getattr(x, what) for x in mine]), sum(x.clusters for x in mine)
+    return None if e is None else wider(e, wilson(round(e.mean * n), n))
 
 
 def scores(rows: Sequence[Row], arm: str, what: str = "passed") -> dict[int, dict[str, float]]:

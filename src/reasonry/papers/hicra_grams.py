@@ -38,7 +38,11 @@ def quality(plan: Plan, grams: Grams, seed: int) -> list[Quality]:
             mined = extract(texts, top=top, seed=seed, min_documents=plan.min_documents)
             full, fewer = marks(texts, mined.spans), marks(texts, dropped(mined, 0.3, seed).spans)
             hit = len(full & truth)
-            found.append(Quality(seed, name, top, hit / max(len(full), 1), hit / max(len(truth), 1), len(fewer) / max(len(full), 1)))
+            found.append(
+                Quality(
+                    seed, name, top, hit / max(len(full), 1), hit / max(len(truth), 1), len(fewer) / max(len(full), 1), len(mined.clusters)
+                )
+            )
     return found
 
 
