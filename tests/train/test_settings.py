@@ -175,3 +175,16 @@ def test_supervised_settings_are_checked_too() -> None:
     assert (s.epochs, s.schedule) == (1, "cosine")
     with pytest.raises(UserError, match="epochs: is 0; use at least 1"):
         read(Supervised, {"model": "pocket-1m", "data": "x.jsonl", "epochs": 0})
+
+
+def test_sampling_ahead_takes_the_lag_s_place_and_goes_with_what_it_can() -> None:
+    """A recipe with a lag can be run ahead; vLLM needs a process of its own, a search none."""
+    s = make(lag=1, ahead=8)
+    assert (s.ahead, s.workers, recipe_of(s).lag) == (8, 0, 0)
+    for keys, says in (
+        ({"ahead": -1}, "ahead"),
+        ({"engine": "vllm"}, "set workers = 1"),
+        ({"explore": "deepsearch", "workers": 2}, "leave ahead and workers out"),
+    ):
+        with pytest.raises(UserError, match=says):
+            make(**keys)

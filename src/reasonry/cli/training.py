@@ -18,6 +18,7 @@ import click
 import torch
 from rich.console import Console
 
+from reasonry.cli.ahead import sampler_of
 from reasonry.core import Budget, Problem, Run, Solver, Task, Trajectory, UserError, open_run
 from reasonry.core.seeds import inner_seed
 from reasonry.evaluate.attempts import compare
@@ -244,7 +245,10 @@ async def train_by_reward(
         with watched(console, s.steps, () if t.rank else track, run) as progress:
 
             async def upto(problems: Problems, steps: int) -> None:
-                await t.train(lm, explorer, task, curriculum, problems, replace(recipe, steps=steps), run, progress=progress, **more)
+                ahead = sampler_of(s, lm, solver, task, tempered(s), folder, t.size)
+                await t.train(
+                    lm, explorer, task, curriculum, problems, replace(recipe, steps=steps), run, progress=progress, sampler=ahead, **more
+                )
 
             if s.hard:
                 hard = Hard(*s.hard)

@@ -57,6 +57,13 @@ PANELS = (
     Panel("Length, tokens", "length", "Sampled by an attempt."),
     Panel("Gradient norm", "grad_norm", "Before clipping."),
     Panel("Tokens a second", "tokens_per_second", "Through the whole step."),
+    Panel("Staleness, updates", "staleness", "How far behind the weights were that sampled what is learned from; mean over tokens."),
+    Panel("Staleness, largest", "staleness_max", "Of any token; never above the recipe's `ahead`."),
+    Panel("Effective tokens, %", "ess", "Of those learned from, under the ratio of trainer to sampler; 100 when they agree.", 100),
+    Panel("Trainer idle, %", "trainer_idle", "Share of the step in which it waited for attempts.", 100),
+    Panel("Samplers idle, %", "sampler_idle", "Share of the step in which a worker had nothing to attempt, on average.", 100),
+    Panel("Answers a second", "samples_per_second", "Learned from or looked at, through the whole step."),
+    Panel("Length learned from, tokens", "trained_length", "Of the attempts in the update; beside Length, of all that were sampled."),
 )  # fmt: skip
 """In the order of the page; those whose key is in the log are drawn."""
 

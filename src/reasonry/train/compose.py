@@ -201,7 +201,8 @@ def recipe_of(s: Settings) -> Recipe:
     recipe = Recipe(
         objective=objective_of(s), optimizer=optimizer_of(s), lr=s.lr, steps=s.steps, schedule=schedule_of(s, s.steps),
         weight_decay=s.weight_decay, clip_norm=s.clip_norm, prompts=s.prompts, group=s.group, resample=s.resample, updates=s.updates,
-        lag=s.lag, temperature=s.temperature, reward=reward_of(s), part_tokens=s.part_tokens, save_every=s.save_every, seed=s.seed,
+        lag=0 if s.ahead or s.workers else s.lag, temperature=s.temperature, reward=reward_of(s), part_tokens=s.part_tokens,
+        save_every=s.save_every, seed=s.seed,
         trained=every_segment if s.roles is None else OfRoles(s.roles),
     )  # fmt: skip
     return complete(entry_of(s), recipe, s.longest)

@@ -100,6 +100,12 @@ class Settings:
     """Optimiser steps on a batch."""
     lag: Literal[0, 1] = 0
     """1: the next batch is sampled, by the weights from before, while this one is learned from."""
+    ahead: int = 0
+    """k: sampling never waits for learning, and no token learned from is more than k updates old (PipelineRL-k). Takes `lag`'s place."""
+    workers: int = 0
+    """Processes that sample, on Ray; 0: this one."""
+    engine: Literal["local", "vllm"] = "local"
+    """What workers sample with."""
     lr: float = 1e-5
     optimizer: Literal["adamw", "muon", "norms"] = "adamw"
     """`norms`: AdamW over the norms' gains alone, a few thousand numbers; learning rates near 1e-2."""
@@ -154,6 +160,10 @@ class Settings:
             (self.rehearse > 0 and self.curriculum != "ramp", "rehearse", self.rehearse, 'it goes with curriculum = "ramp"'),
             (self.keep == "informative" and self.group == 1, "group", self.group, 'one attempt tells nothing apart; set keep = "every"'),
             (self.objective == "deepsearch" and self.explore is None, "explore", None, "deepsearch needs it; name how to search"),
+            (self.ahead < 0, "ahead", self.ahead, "use 0 or more"),
+            (self.workers < 0, "workers", self.workers, "use 0 or more"),
+            (self.engine == "vllm" and not self.workers, "engine", self.engine, "it samples in processes of its own; set workers = 1"),
+            (self.explore is not None and self.ahead + self.workers > 0, "explore", self.explore, "leave ahead and workers out with it"),
             (self.explore is not None and self.lag > 0, "lag", self.lag, "what is stored must not depend on timing; use 0 with explore"),
             (self.difficulty is not None and self.profile is None, "difficulty", self.difficulty, "it goes with a profile; name one"),
             *_common(self),

@@ -126,11 +126,14 @@ def score_with(decoder: Decoder, layouts: Sequence[Layout], temperature: float) 
 
 def compare(old: Tensor, tokens: Tokens) -> dict[str, float]:
     """How far the engine's probabilities are from the trainer's own on the same tokens and weights: `mismatch` and `mismatch_max`, the mean
-    and largest |log π_old − log π_gen|, `mismatch_kl`, the k3 estimate of KL(π_gen‖π_old); and `entropy`, −mean log π_old, an estimate."""
+    and largest |log π_old − log π_gen|, `mismatch_ratio`, the mean of its exponential, `mismatch_kl`, the k3 estimate of KL(π_gen‖π_old);
+    `ess`, the effective share (Σρ)² / (N Σρ²) of the tokens under ρ = π_old/π_gen; and `entropy`, −mean log π_old, an estimate."""
     log_r = old - tokens.need("logp_sampler", "the sampler")
     return {
         "mismatch": float(log_r.abs().mean()),
         "mismatch_max": float(log_r.abs().max()),
+        "mismatch_ratio": float(log_r.abs().exp().mean()),
+        "ess": float((2 * log_r.logsumexp(0) - (2 * log_r).logsumexp(0)).exp() / log_r.numel()),
         "mismatch_kl": float((log_r.expm1() - log_r).mean()),
         "entropy": -float(old.mean()),
     }

@@ -77,12 +77,14 @@ class Pipeline:
         self._queue: deque[_Asked] = deque()
         self._round = (-1, 0)
         """The step that problems were last drawn at, and how often."""
+        self._since = 0.0
+        """When the last batch was handed out."""
         self._made: dict[int, tuple[Attempts, list[Rewarded]]] = {}
 
     async def open(self, ground: Ground, step: int) -> None:
         """Workers start with the first `publish`."""
         recipe = ground.recipe
-        self._ground, self._weights, self._since = ground, None, time.perf_counter()
+        self._ground, self._weights = ground, None
         self.controller = Controller(self.k, recipe.prompts, self.host.slots(recipe.group), recipe.resample, step)
 
     async def publish(self, weights: Decoder, version: int) -> None:
@@ -90,6 +92,7 @@ class Pipeline:
         self._weights = (await self.host.pack(weights), version)
         if not self._names:
             await asyncio.gather(*(self._join() for _ in range(self._n)))
+            self._since = time.perf_counter()
         else:
             for name in list(self._workers):
                 self._begin(self._hand_over(name))
