@@ -129,7 +129,7 @@ CLAIMS = (
         "without a signal search solves as many, or its mean number of right ends is not above that of plain tries",
     ),
     Claim(
-        "sign", Kind.EFFECT, "The sign of λ2 is the task's: the same signal with λ2 = +.4 is worse than none.",
+        "sign", Kind.EFFECT, "The sign of λ2 is the task's: the same signal used the other way round solves fewer.",
         "with λ2 = +.4 as many trees are solved as with λ2 = −.4",
     ),
     Claim(
