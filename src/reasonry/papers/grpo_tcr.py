@@ -60,7 +60,7 @@ def run(path: Path, seeds: tuple[int, ...], plan: Plan = PLAN) -> Evidence:
         findings=findings(plan, arms, same),
         meta={
             "plan": asdict(plan),
-            "n": "problems over all seeds; steps for what is read from a training log, which has no interval",
+            "n": "problems over all seeds; seeds for what is read from training logs, where low and high are the least and most of them",
         },
     )
     write_whole(path / "report.html", report(plan, arms, evidence))

@@ -193,13 +193,23 @@ def scores(arms: Iterable[Arm], name: str, where: str = TEST, what: Of = avg) ->
 
 def level(found: Mapping[str, float]) -> Estimate | None:
     """The mean with its 95 % interval over problems; `None` of nothing."""
-    return clustered_mean([[x] for x in found.values()]) if found else None
+    if not found:
+        return None
+    scale = max(1.0, *found.values())
+    return _times(clustered_mean([[x / scale] for x in found.values()]), scale)
 
 
 def gap(a: Mapping[str, float], b: Mapping[str, float]) -> Estimate | None:
     """a − b over the problems both have, paired; `None` without any."""
     both = sorted(a.keys() & b.keys())
-    return paired_difference([a[k] for k in both], [b[k] for k in both]) if both else None
+    if not both:
+        return None
+    scale = max(1.0, *a.values(), *b.values())
+    return _times(paired_difference([a[k] / scale for k in both], [b[k] / scale for k in both]), scale)
+
+
+def _times(e: Estimate, scale: float) -> Estimate:
+    return Estimate(e.mean * scale, e.low * scale, e.high * scale, e.n)
 
 
 def by_seed(a: Mapping[str, float], b: Mapping[str, float]) -> list[float]:

@@ -8,7 +8,6 @@ from statistics import fmean
 from reasonry.core import Measure
 from reasonry.papers.grpo_tcr_findings import (
     BASE,
-    CURATED,
     FILTERED,
     REAL,
     STITCHED,
@@ -62,24 +61,30 @@ def measures(plan: Plan, arms: Sequence[Arm]) -> tuple[Measure, ...]:
                 e = level(scores(arms, name, where, what))
                 if e is not None:
                     made.append(Measure(name, shown, e.mean, e.low, e.high, e.n))
-        for arm in logs(arms, name):
-            last = arm.log[-1]
-            for metric, value in (
-                ("sampled tokens in training", last.tokens), ("steps", len(arm.log)), ("calls in the first step", arm.log[0].tool_calls),
-                ("calls in the last step", last.tool_calls), ("mean pass rate in training", _mean([s.pass_rate for s in arm.log])),
-                ("groups without a signal", _mean([s.zero_variance for s in arm.log])),
-                ("entropy, second half", _mean([s.entropy for s in arm.log[len(arm.log) // 2 :] if s.entropy is not None])),
-                ("tokens clipped", _mean([s.clip_share for s in arm.log if s.clip_share is not None])),
-                ("calls in all-wrong groups", _mean([s.tool_calls_all_wrong for s in arm.log if s.tool_calls_all_wrong is not None])),
-            ):  # fmt: skip
-                made.append(Measure(name, f"{metric}, seed {arm.seed}", value, value, value, len(arm.log)))
-            if arm.name == CURATED:
-                never, always = arm.ratings.count(0), arm.ratings.count(plan.ratings)
-                for metric, n in (("never passed", never), ("always passed", always)):
-                    value = n / len(arm.ratings)
-                    made.append(Measure(name, f"rated problems {metric}, seed {arm.seed}", value, value, value, len(arm.ratings)))
+        made += [Measure(name, metric, fmean(x), min(x), max(x), len(x)) for metric, x in logged(plan, arms, name).items() if x]
     return tuple(made)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def logged(plan: Plan, arms: Sequence[Arm], name: str) -> dict[str, list[float]]:
+    """What an arm's training logs say, a number for each seed."""
+    own = logs(arms, name)
+    steps = [a.log for a in own]
+    rated = [a for a in own if a.ratings]
+    return {
+        "tokens sampled in training": [float(log[-1].tokens) for log in steps],
+        "calls an attempt in the first step": [log[0].tool_calls for log in steps],
+        "calls an attempt in the last step": [log[-1].tool_calls for log in steps],
+        "right in training": _means([[s.pass_rate for s in log] for log in steps]),
+        "groups without a signal": _means([[s.zero_variance for s in log] for log in steps]),
+        "entropy in the second half": _means([[s.entropy for s in log[len(log) // 2 :]] for log in steps]),
+        "tokens clipped": _means([[s.clip_share for s in log] for log in steps]),
+        "calls an attempt in all-wrong groups": _means([[s.tool_calls_all_wrong for s in log] for log in steps]),
+        "rated problems never passed": [a.ratings.count(0) / len(a.ratings) for a in rated],
+        "rated problems always passed": [a.ratings.count(plan.ratings) / len(a.ratings) for a in rated],
+    }
+
+
+def _means(logs: Sequence[Sequence[float | None]]) -> list[float]:
+    """The mean of what each log holds; logs that hold nothing are left out."""
+    held = [[x for x in log if x is not None] for log in logs]
+    return [fmean(log) for log in held if log]

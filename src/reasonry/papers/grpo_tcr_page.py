@@ -77,13 +77,11 @@ def _starts(plan: Plan, arms: Sequence[Arm]) -> Markup:
 
 def _after(plan: Plan, arms: Sequence[Arm]) -> Markup:
     def cells(name: str) -> list[str]:
-        own = logs(arms, name)
-        tokens = fmean(a.log[-1].tokens for a in own) if own else 0
         found = [say(level(scores(arms, name, TEST, f))) for f in (avg, at(plan.attempts), calls, success)]
-        return [name, *found, f"{tokens:,.0f}" if own else "–"]
+        return [name, *found]
 
     shown = [REAL, *(n for n in names(arms) if n not in STARTS)]
-    head = ["arm", f"avg@{plan.attempts}", f"pass@{plan.attempts}", "calls an attempt", "success a call", "tokens sampled"]
+    head = ["arm", f"avg@{plan.attempts}", f"pass@{plan.attempts}", "calls an attempt", "success a call"]
     return table(head, [cells(name) for name in shown])
 
 
@@ -91,7 +89,7 @@ def _labelled(ax: Axes, x: str, y: str) -> None:
     ax.set_xlabel(x, color=MUTED)
     ax.set_ylabel(y, color=MUTED)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, labelcolor=INK, fontsize=9)
+        ax.legend(frameon=False, labelcolor=INK, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def _curve(arms: Sequence[Arm], shown: Sequence[str], what: Callable[[Step], float | None], label: str) -> Markup:
