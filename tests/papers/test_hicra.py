@@ -16,9 +16,10 @@ from reasonry.papers.hicra import PAPER
 from reasonry.papers.hicra import run as run_experiment
 from reasonry.papers.hicra_agent import World, accuracy, anywhere, arms, grpo, hicra, learn, louder, softmax
 from reasonry.papers.hicra_arms import next_stop, slug
-from reasonry.papers.hicra_findings import (
+from reasonry.papers.hicra_findings import CLAIMS, findings
+from reasonry.papers.hicra_grams import demonstrations, dropped, marks
+from reasonry.papers.hicra_rows import (
     ARMS,
-    CLAIMS,
     DIGITS,
     ENTROPY,
     GRPO,
@@ -32,11 +33,9 @@ from reasonry.papers.hicra_findings import (
     Quality,
     Row,
     Step,
-    findings,
     half_way,
     speeds,
 )
-from reasonry.papers.hicra_grams import demonstrations, dropped, marks
 from reasonry.probe.strategic_grams import extract
 from reasonry.tasks.puzzle import planning_spans
 

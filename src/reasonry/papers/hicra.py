@@ -21,10 +21,11 @@ from reasonry.core import Evidence, Paper
 from reasonry.core.run import commit, machine, write_whole
 from reasonry.papers import hicra_agent
 from reasonry.papers.hicra_arms import Experiment, Grams
-from reasonry.papers.hicra_findings import ARMS, CLAIMS, GRPO, HICRA, START, Facts, Plan, Row, Step, findings
+from reasonry.papers.hicra_findings import CLAIMS, findings
 from reasonry.papers.hicra_grams import entropy_and_planning, quality
 from reasonry.papers.hicra_measures import measures
 from reasonry.papers.hicra_page import report
+from reasonry.papers.hicra_rows import ARMS, GRPO, HICRA, START, Facts, Plan, Row, Step
 from reasonry.papers.hicra_start import start
 from reasonry.train.health import Progress, Record
 

@@ -10,7 +10,7 @@ import torch
 from reasonry.lm.local import LocalLM
 from reasonry.lm.spans import Span, token_spans, touched
 from reasonry.papers.hicra_arms import Grams, right
-from reasonry.papers.hicra_findings import DIGITS, OWN, WORDS_TOO, Plan, Quality
+from reasonry.papers.hicra_rows import DIGITS, OWN, WORDS_TOO, Plan, Quality
 from reasonry.probe.strategic_grams import Cluster, StrategicGrams, extract, words
 from reasonry.tasks.puzzle import planning_spans, puzzle, spelled
 from reasonry.train.planning import policy_entropy

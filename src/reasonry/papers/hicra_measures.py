@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from reasonry.core import Measure
-from reasonry.papers.hicra_findings import Facts, Plan, Quality, Row, Step, curve, scores, speeds, spread
+from reasonry.papers.hicra_rows import Facts, Plan, Quality, Row, Step, curve, scores, speeds, spread
 from reasonry.probe.seeds import level
 
 TESTED = {"passed": "test score", "planning": "planning errors", "execution": "execution errors"}

@@ -11,8 +11,9 @@ from markupsafe import Markup
 from reasonry.core import Evidence
 from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, series, table
 from reasonry.papers.evidence_page import evidence_page
-from reasonry.papers.hicra_findings import CLAIMS, GRPO, HICRA, Facts, Plan, Row, Step, curve, scores, spread
+from reasonry.papers.hicra_findings import CLAIMS
 from reasonry.papers.hicra_measures import TESTED
+from reasonry.papers.hicra_rows import GRPO, HICRA, Facts, Plan, Row, Step, curve, scores, spread
 from reasonry.probe.seeds import level
 
 if TYPE_CHECKING:
