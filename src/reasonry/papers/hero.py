@@ -100,8 +100,8 @@ def measure(path: Path, seeds: tuple[int, ...], plan: Plan) -> Evidence:
     """Fills the table, teaches the start, fits the reward model, trains and tests every arm, judges, and writes `report.html`."""
     run = open_run(path / "table", {"updates": plan.updates}, resume=True)
     found = cells(run, plan, seeds)
-    begin = start(path / "start", plan.teaching)
-    lab = Lab(path, plan, begin, judge(path / "judge", begin, plan.judging))
+    knows = judge(path / "judge", plan.judging)
+    lab = Lab(path, plan, start(path / "start", knows, plan.teaching), knows)
     rows, steps = asyncio.run(models(lab, plan, seeds))
     evidence = Evidence(
         paper="hero",
@@ -140,9 +140,10 @@ PAPER = Paper(
     differs=(
         "A table with exact gradients, and a decoder of two blocks on sums of four steps, not a 4B model on mathematics.",
         "The verifier misses right answers because it compares texts and the gold form is hidden; it never passes a wrong one.",
-        "The reward model is the start taught on with workings of which one in five has a wrong line, scoring by the mean log-probability "
-        "of an answer; the paper takes a finished one of 7B. In pilots two blocks with a linear head, fitted on some 2000 noisy shares of "
-        "right lines, did not learn to tell right from wrong answers to one problem. Weights go by σ_u/σ̄, for scores in nats.",
+        "The reward model is the policy before it was taught to guess, one in five of its workings unfinished; it scores by the mean "
+        "log-probability of an answer. The paper takes a finished one of 7B. In pilots two blocks with a linear head, fitted on some 2000 "
+        "noisy scores, did not learn to tell right from wrong answers to one problem. Weights go by σ_u/σ̄, for scores in nats.",
+        "What training moves is which habit the policy takes up; what it knows of sums was taught before.",
         "The weight is on the advantage and the advantage is mean-only: a group-sd normaliser would cancel a weight on the reward.",
         "No cold start by supervised training on the regime's data; every arm begins at the same model; learning rates are much higher.",
         "In the table the reward model's hack, the learning rate and the prompts' difficulty are ours, chosen near the brief's prototype.",

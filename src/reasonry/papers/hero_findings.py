@@ -33,10 +33,10 @@ EQUAL = "HERO, no width"
 class Plan:
     """How large the experiment with a language model is. The stored evidence uses the defaults."""
 
-    teaching: int = 100
-    """Supervised steps of the model that all arms begin from."""
-    judging: int = 20
-    """Further ones of the reward model."""
+    judging: int = 250
+    """Supervised steps of the reward model."""
+    teaching: int = 60
+    """Further ones of the policy that all arms begin from."""
     steps: int = 20
     """GRPO steps of every arm."""
     prompts: int = 8

@@ -18,13 +18,12 @@ from collections.abc import Sequence
 
 from reasonry.core import Message, Problem, Verdict
 from reasonry.tasks.judges import hash_answer
-from reasonry.tasks.skill import Draft, Skill, answer
+from reasonry.tasks.skill import Draft, Skill
 
 STRICT, AMBIGUOUS = "strict", "ambiguous"
 KINDS = {STRICT: "=", AMBIGUOUS: "~"}
 FORMS = ("{}", "{}.0", "0{}")
 MODULUS, STEPS, OPS = 10, 4, "+-"
-_LINE = re.compile(r"^(\d)([-+])(\d)=(\d)$")
 
 
 def apply(a: int, op: str, b: int) -> int:
@@ -42,17 +41,10 @@ def lines_of(start: int, steps: Sequence[Sequence[str | int]]) -> tuple[list[str
     return made, value
 
 
-def true_share(problem: Problem, text: str) -> float:
-    """The share of a true working's lines that a text has right: in their places, beginning where the line before ended."""
-    written, value = text.split("\n"), problem.meta["start"]
-    right = 0
-    for i, (op, b) in enumerate(problem.meta["steps"]):
-        found = _LINE.match(written[i]) if i < len(written) else None
-        if found is None or (found[2], int(found[3])) != (op, b):
-            break
-        right += int(found[1]) == value and int(found[4]) == apply(value, op, b)
-        value = int(found[4])
-    return right / len(problem.meta["steps"])
+def written(lines: Sequence[str], value: int, kind: str, rng: random.Random) -> str:
+    """Lines and an answer, in one of its forms where the kind has several."""
+    form = rng.choice(FORMS) if kind == AMBIGUOUS else FORMS[0]
+    return "\n".join([*lines, f"#### {form.format(value)}"])
 
 
 def truth(problem: Problem, text: str) -> bool:
@@ -85,7 +77,7 @@ def sums(kind: str) -> Skill:
         return Draft(expression, expression + KINDS[kind], form.format(value), {"start": start, "steps": steps, "value": value})
 
     def work(problem: Problem, rng: random.Random) -> tuple[Message, ...]:
-        made, value = lines_of(problem.meta["start"], problem.meta["steps"])
-        return answer("\n".join(made), (rng.choice(FORMS) if kind == AMBIGUOUS else FORMS[0]).format(value))
+        lines, value = lines_of(problem.meta["start"], problem.meta["steps"])
+        return (Message("assistant", written(lines, value, kind, rng)),)
 
     return Skill(f"sums-{kind}", draw, work, verifier)
