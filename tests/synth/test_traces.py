@@ -1,6 +1,7 @@
 """Traces of tool use: real ones hold what the tools said, stitched ones ignore it, and only the assistant is learnt."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,10 @@ def test_only_what_the_assistant_wrote_is_learnt() -> None:
     example = chat_example(tokenizer, enacted(PROMPT, agent, TOOLS))
     learnt = tokenizer.decode([i for i, on in zip(example.ids, example.mask, strict=True) if on], skip_special=False)
     assert learnt == "<|im_end|>".join([CALL.format("2*3+"), CALL.format("2*3+4"), "#### 10", ""])
+
+
+def test_the_documented_example_does_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    (block,) = [b.partition("```")[0] for b in page.split("```python\n")[1:] if "import enacted" in b]
+    exec(block, {})
+    assert f"# {capsys.readouterr().out.strip()}" in block
