@@ -36,8 +36,8 @@ LIVE, ROLLOUTS = "no average", "rollouts"
 class Plan:
     """How large the experiment is. The stored evidence uses the defaults."""
 
-    clues: int | None = None
-    """Of a 6×6 puzzle; left out: minimal ones."""
+    clues: int | None = 12
+    """Of a 6×6 puzzle; `None`: minimal ones."""
     hints: float = 0.5
     puzzles: int = 1000
     tested: int = 300
