@@ -18,6 +18,8 @@ from reasonry.papers.deepsearch import run as run_experiment
 from reasonry.papers.deepsearch_arms import next_stop
 from reasonry.papers.deepsearch_findings import (
     ARMS,
+    BACKED,
+    BACKED_RANDOM,
     CLAIMS,
     DIRECT,
     FULL,
@@ -79,18 +81,19 @@ LAB = [
     for kind, share, n in ((PLAIN, 2, 10), (INFORMED, 8, 10), (WRONG, 1, 1))
     for s in range(3)
 ]
-GOOD = trained({FULL: 0.4, PLAIN_BACKUP: 0.3, RANDOM: 0.3, DIRECT: 0.3, NO_CACHE: 0.39}, {PLAIN_BACKUP: 2.0})
+GOOD = trained({FULL: 0.4, PLAIN_BACKUP: 0.3, BACKED: 0.4, BACKED_RANDOM: 0.3, DIRECT: 0.3, NO_CACHE: 0.39}, {PLAIN_BACKUP: 2.0})
 
 
 def test_the_expected_outcome_holds_and_its_opposite_fails() -> None:
     held = {f.claim: f.result for f in findings(GOOD, PROBES, LAB)}
     assert set(held) == {c.id for c in CLAIMS}
     assert set(held.values()) == {Result.HOLDS}
-    bad = trained({FULL: 0.2, PLAIN_BACKUP: 0.3, RANDOM: 0.3, DIRECT: 0.3, NO_CACHE: 0.39}, {PLAIN_BACKUP: 0.2})
+    worse = {FULL: 0.2, PLAIN_BACKUP: 0.3, BACKED: 0.2, BACKED_RANDOM: 0.3, DIRECT: 0.3, NO_CACHE: 0.39}
+    bad = trained(worse, {PLAIN_BACKUP: 0.2, RANDOM: 0.6})
     swapped = [replace_how(p) for p in PROBES]
     lab = [Lab({PLAIN: INFORMED, INFORMED: WRONG, WRONG: PLAIN}[x.how], x.seed, x.right) for x in LAB]
     failed = {f.claim: f.result for f in findings(bad, swapped, lab)}
-    for claim in ("better", "constrained", "confident", "cache", "explore", "signal", "sign", "no-signal"):
+    for claim in ("better", "constrained", "confident", "cache", "explore", "signal", "sign", "no-signal", "siblings"):
         assert failed[claim] is Result.FAILS, claim
 
 

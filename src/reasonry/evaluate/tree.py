@@ -52,7 +52,8 @@ def tree_svg(records: Sequence[Mapping[str, Any]], label: str = "", labels: bool
             passed = r["value"] > 0 or (r["end"] or 0) > 0
             (x0, y0), (x1, y1) = at[parent], at[i]
             ax.plot([x0, x1], [y0, y1], color=ABOVE if passed else LINE, linewidth=2.4 if passed else 1.2, zorder=1)
-    wide = sum(1 for i in range(len(records)) if not any(r["parent"] == i for r in records)) <= ROOM
+    parents = {r["parent"] for r in records}
+    wide = sum(i not in parents for i in range(len(records))) <= ROOM
     for i, r in enumerate(records):
         value, end, (x, y) = r["value"], r["end"], at[i]
         colour = ABOVE if (end or value) > 0 else BELOW if (end or value) < 0 else NEUTRAL
@@ -65,7 +66,12 @@ def tree_svg(records: Sequence[Mapping[str, Any]], label: str = "", labels: bool
             ax.scatter([x], [y], s=size * (1.6 if end is not None else 1.0), color=colour, marker="*" if end is not None else "o", zorder=2)
         said = "".join(c if c.isprintable() else "·" for c in r["label"].strip()).replace("$", "\\$")
         if labels and wide and said:
-            words = f"{said}\n{value:+.2f}" if value else said
-            ax.annotate(words, (x, y), xytext=(0, -9), textcoords="offset points", ha="center", va="top", fontsize=9, color=INK, rotation=0)
-    ax.set_ylim(-depth - 0.7, 0.4)
+            leaf = i not in parents
+            words = f"{said}  {value:+.2f}" if value and leaf else f"{said}\n{value:+.2f}" if value else said
+            turned, beside = (90, (0, -9)) if leaf else (0, (9, 4))
+            sides = ("center", "top") if leaf else ("left", "bottom")
+            ax.annotate(
+                words, (x, y), xytext=beside, textcoords="offset points", ha=sides[0], va=sides[1], fontsize=9, color=INK, rotation=turned
+            )
+    ax.set_ylim(-depth - 1.3, 0.4)
     return figure_svg(figure, label)

@@ -130,7 +130,8 @@ PAPER = Paper(
         "All arms are matched by sampled tokens, chunks on dead ends included, and are evaluated by plain attempts.",
         "Hard problems are those passed at most once in four (the code's ≤ 25 %), chosen in two rounds; prompts with one reward "
         "only are left out of the update, for there the paper's formula pulls all inner nodes one way.",
-        "One round's newcomers have no visits, so local UCT is a random choice among them, in the paper's procedure as here.",
+        "One round's newcomers have no visits, so local UCT is a random choice among them, in the paper's procedure as here; and its "
+        "new ends are siblings, so which of them is backed up matters only where the others are not learned from.",
         "An arm of ours, `centred nodes`, takes inner values less their own mean rather than the ends' mean.",
     ),
     fails_when="Where scores do not tell good prefixes from bad ones, search spends tokens on many ways with a common wrong beginning: it "

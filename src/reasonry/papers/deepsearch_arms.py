@@ -21,6 +21,8 @@ from reasonry.lm.checkpoint import load_decoder
 from reasonry.lm.local import LocalLM
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.papers.deepsearch_findings import (
+    BACKED,
+    BACKED_RANDOM,
     CENTRED,
     DIRECT,
     NO_CACHE,
@@ -66,15 +68,17 @@ def plain(lm: LocalLM) -> Single:
 
 def search(plan: Plan, lm: LocalLM, arm: str) -> DeepSearch:
     """The arm's search: a chunk is a step."""
+    negative = {"negative": "random"}
     full = DeepSearch(lm, mod_chains(), n=plan.n, chunk=TOKENS, delimiter=END, depth=plan.depth, ends=plan.group, max_tokens=TOKENS)
-    return replace(full, **{PLAIN_BACKUP: {"back": Decayed()}, RANDOM: {"negative": "random"}}.get(arm, {}))
+    return replace(full, **{PLAIN_BACKUP: {"back": Decayed()}, RANDOM: negative, BACKED_RANDOM: negative}.get(arm, {}))
 
 
 def explorer(plan: Plan, lm: LocalLM, arm: str, stored: Solutions) -> Explorer:
     """What makes the arm's groups. Direct attempts go the way of problems with a solution, of which there are none."""
     if arm == PREFIX:
         return PrefixTree(search(plan, lm, arm))
-    return Explore(search(plan, lm, arm), stored, searches=arm != DIRECT)
+    made = Explore(search(plan, lm, arm), stored, searches=arm != DIRECT)
+    return replace(made, ways="backed") if arm in (BACKED, BACKED_RANDOM) else made
 
 
 def recipe(plan: Plan, seed: int, arm: str) -> Recipe:
