@@ -149,13 +149,13 @@ CLAIMS = (
         "pass@1 is lower with the constraint, or the largest gradient norm larger, with an interval wholly on that side",
     ),
     Claim(
-        "siblings", Kind.EXACT, "A round's new ends are siblings: with all ways learned from, it is the same training whichever is backed up.",
+        "siblings", Kind.EXACT, "A round's new ends are siblings: with all ways learned from, training is the same whichever is backed up.",
         "a step of the arm with a random negative differs in any number from that step of DeepSearch",
     ),
     Claim(
         "confident", Kind.EFFECT, "Learning from the wrong way the model was surest of is better than from a random one.",
-        "where only backed-up ways are learned from, pass@1 with the surest wrong one less that with a random one has an interval wholly below "
-        "zero; it holds where it is wholly above",
+        "where only backed-up ways are learned from, pass@1 with the surest wrong one less that with a random one has an interval wholly "
+        "below zero; it holds where it is wholly above",
     ),
     Claim(
         "cache", Kind.EFFECT, "Replay of verified solutions keeps what search found: at equal sampled tokens pass@1 is not lower.",
