@@ -27,7 +27,19 @@ from reasonry.papers.agglm_findings import (
     findings,
     measures,
 )  # fmt: skip
-from reasonry.papers.agglm_task import OPERATIONS, STEPS, Chains, apply, noisy_check, read_answer, right_steps, slipped, values, worked
+from reasonry.papers.agglm_task import (
+    OPERATIONS,
+    STEPS,
+    Chains,
+    apply,
+    held_out,
+    noisy_check,
+    read_answer,
+    right_steps,
+    slipped,
+    values,
+    worked,
+)
 from reasonry.probe.ladder import CHECKED, MAJORITY, PASS1
 from reasonry.tasks.pool import Candidate, Pool, write_pools
 
@@ -55,6 +67,16 @@ def test_gold_is_computed_and_every_solution_has_one_length():
 def test_splits_share_no_problem():
     train, test = ({p.id for p in TASK.problems(split, 200)} for split in ("train", "test"))
     assert not train & test
+
+
+def test_held_out_arithmetic_is_never_practised():
+    """No true step of a practised problem is held out, every one of a test problem is; and both kinds are about half of all facts."""
+    assert 45 <= sum(held_out(value, op) for value in range(10) for op in OPERATIONS) <= 75
+    for facts, wanted in (("practised", False), ("held out", True)):
+        for p in Chains(facts).problems("test", 60):
+            question = str(p.prompt)
+            ways = zip([int(question[0]), *values(question)], question[1:], strict=False)
+            assert {held_out(value, op) for value, op in ways} == {wanted}
 
 
 def test_the_checker_errs_as_often_as_it_is_told():
@@ -140,6 +162,7 @@ def test_a_run_writes_its_page_and_a_second_one_does_nothing_again(tmp_path: Pat
     folder.mkdir()
     write_pools(folder / "train.jsonl", made_up(8, "train"))
     write_pools(folder / "test.jsonl", made_up(6, "test"))
+    write_pools(folder / "familiar.jsonl", made_up(6, "test"))
     evidence = agglm.run(tmp_path, (0,), plan)
     assert {f.claim for f in evidence.findings} == {c.id for c in CLAIMS}
     assert {m.arm for m in evidence.measures} >= {START, MAIN, SOLVER, ALONE, OTHERS, f"{MAIN}, 16 candidates", FEATURES + HARD}

@@ -28,6 +28,7 @@ from reasonry.papers.agglm_findings import (
     AT9,
     AT16,
     EASY,
+    FAMILIAR,
     FEATURES,
     FIRST,
     MAIN,
@@ -56,6 +57,7 @@ from reasonry.train.loop import STEPS, frozen_copy, train
 from reasonry.train.recipe import Recipe, describe
 
 TASK = Chains()
+PRACTISED, HELD_OUT = Chains("practised"), Chains("held out")
 ANSWER = Sampling(max_tokens=12)
 """A solution has 9 tokens and its end."""
 ROWS, KV = 128, 65_536
@@ -80,12 +82,12 @@ class Seed:
             decoder.load_state_dict(state)
         return LocalLM(decoder, Tokenizer.load(self.start), "pocket", max_rows=ROWS, kv_tokens=KV)
 
-    async def pools(self, name: str, split: str, n: int, state: dict[str, torch.Tensor] | None = None) -> list[Pool]:
-        """Candidates of a model at `n` problems, made once; checked by the noisy checker."""
+    async def pools(self, name: str, of: Chains, split: str, n: int, state: dict[str, torch.Tensor] | None = None) -> list[Pool]:
+        """Candidates of a model at `n` problems of a kind, made once; checked by the noisy checker."""
         file = self.path / f"{name}.jsonl"
         if file.exists():
             return read_pools(file, TASK)
-        problems = TASK.problems(split, n, self.seed)
+        problems = of.problems(split, n, self.seed)
         async with self.lm(state) as lm:
             solver = Single(lm, ANSWER.with_(temperature=self.plan.heat))
             made = await sample_pools(solver, TASK, problems, split, self.plan.each, inner_seed(self.seed, len(name)))
@@ -249,10 +251,13 @@ def _majority(seed: int, name: str, pool: Pool, k: int) -> Row:
 async def examined(s: Seed) -> tuple[list[Row], list[Fact]]:
     """Everything of one seed: baselines, every arm trained and tested, and the main arm's controls."""
     p = s.plan
-    practice, test = await s.pools("train", "train", p.train_problems), await s.pools("test", "test", p.test_problems)
+    practice = await s.pools("train", PRACTISED, "train", p.train_problems)
+    test = await s.pools("test", HELD_OUT, "test", p.test_problems)
+    familiar = await s.pools("familiar", PRACTISED, "test", p.test_problems)
     rows, facts = s.features(practice, test)
-    rows = [*s.baselines(test), *rows]
+    rows = [*s.baselines(test), *rows, *_familiar(s.baselines(familiar))]
     rows += s.rows(START, test, await s.answered(START, test, p.m, None, p.aggregations), p.m)
+    rows += _familiar(s.rows(START, familiar, await s.answered(FAMILIAR + START, familiar, p.m, None, 2), p.m))
     facts += await s.orders(START, test, None)
     for arm in TRAINED:
         state, told = await s.trained(arm, practice)
@@ -261,11 +266,24 @@ async def examined(s: Seed) -> tuple[list[Row], list[Fact]]:
         if arm == MAIN:
             facts += await s.orders(arm, test, state)
             rows += await _controls(s, test, state)
+            rows += _familiar(s.rows(MAIN, familiar, await s.answered(FAMILIAR + MAIN, familiar, p.m, state, 2), p.m))
+            rows += _familiar(s.rows(ALONE, familiar, await s.answered(FAMILIAR + ALONE, _silent(familiar), p.m, state, 2), p.m))
     state, told = await s.trained(SOLVER, practice)
-    own = await s.pools("solver", "test", p.test_problems, state)
+    own = await s.pools("solver", HELD_OUT, "test", p.test_problems, state)
     rows += [_majority(s.seed, SOLVER, pool, 9) for pool in own]
-    facts += told
-    return rows, facts
+    own = await s.pools("solver-familiar", PRACTISED, "test", p.test_problems, state)
+    rows += [_majority(s.seed, FAMILIAR + SOLVER, pool, 9) for pool in own]
+    return rows, [*facts, *told]
+
+
+def _familiar(rows: Sequence[Row]) -> list[Row]:
+    """The same rows under names that say that their problems are of practised facts; without sets, for no claim is about them."""
+    return [replace(r, arm=r.arm if r.arm.startswith(FAMILIAR) else FAMILIAR + r.arm, number=-1, size=0, minority=False) for r in rows]
+
+
+def _silent(pools: Sequence[Pool]) -> list[Pool]:
+    """Candidates that say nothing: none is shown."""
+    return [replace(pool, candidates=tuple(replace(c, text="") for c in pool.candidates)) for pool in pools]
 
 
 async def _controls(s: Seed, test: Sequence[Pool], state: dict[str, torch.Tensor]) -> list[Row]:
@@ -273,9 +291,7 @@ async def _controls(s: Seed, test: Sequence[Pool], state: dict[str, torch.Tensor
     p = s.plan
     others = swapped(test)
     rows = s.rows(OTHERS, test, await s.answered(OTHERS, others, p.m, state, p.aggregations), p.m)
-    nobody = [replace(pool, candidates=tuple(replace(c, text="") for c in pool.candidates)) for pool in test]
-    alone = s.rows(ALONE, test, await s.answered(ALONE, nobody, p.m, state, p.aggregations), p.m)
-    rows += alone
+    rows += s.rows(ALONE, test, await s.answered(ALONE, _silent(test), p.m, state, p.aggregations), p.m)
     for m in p.sizes:
         arm = f"{MAIN}, {m} candidates"
         made = await s.answered(arm, test, m, state, 1)

@@ -1,8 +1,8 @@
 """What AggLM's experiment is to show: its plan, its claims, the rules by which each holds or fails, and the figures.
 
-Written before any test problem was looked at. The unit is the problem: a set's score is averaged into its problem, intervals resample
-problems of all seeds together. A claim about a difference holds where the interval lies above zero and the mean of every seed does; it
-fails where the interval lies below zero; everything else is unclear.
+Written before a first run, in which test problems shared their arithmetic with practised ones, and unchanged since. The unit is the
+problem: a set's score is averaged into its problem, intervals resample problems of all seeds together. A claim about a difference holds
+where the interval lies above zero and the mean of every seed does; it fails where the interval lies below zero; everything else is unclear.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ SOLVER = "solver trained instead"
 AT9, AT16, FIRST = "majority@9", "majority@16", "first candidate"
 FEATURES = "features: "
 """Before an arm's name: the policy over candidates' features, not the language model."""
+FAMILIAR = "practised facts: "
+"""Before an arm's name: test problems whose arithmetic was practised, for comparison; claims are about the held-out half."""
 SMALL, LARGE = (1, 3), (6, 8)
 
 

@@ -3,8 +3,10 @@
     question  7cfah        solution  7c0f6a7h5        answer  5
 
 `a` … `i` add 1 … 9; `j`, `k`, `l` multiply by 3, 7, 9. Every step is a bijection of the value before it, so a slip is never mended by a
-later step alone. No operation comes twice in a problem. All solutions have the same length, right or wrong. Gold is computed; a problem's
-split is decided by its content.
+later step alone. No operation comes twice in a problem. A *fact* is an operation on a value; about half of the 120 facts, chosen by their
+content, are held out: no problem that is practised by reward has one on its true way, and test problems have no other. So reward can teach
+how to aggregate, or to be surer, but not the test's arithmetic. All solutions have the same length, right or wrong. Gold is computed; a
+problem's split is decided by its content.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal
 
 from reasonry.core import Message, Problem, Verdict
 from reasonry.tasks.judges import Judge
@@ -26,6 +30,14 @@ _SOLUTION = re.compile(r"\d(?:[a-l]\d)+")
 def apply(value: int, operation: str) -> int:
     """The value after one operation."""
     return (value * _FACTORS[operation] if operation in _FACTORS else value + 1 + OPERATIONS.index(operation)) % 10
+
+
+def held_out(value: int, operation: str) -> bool:
+    """Whether the fact is kept for the test."""
+    return sha256(f"fact {value}{operation}".encode()).digest()[0] < 128
+
+
+Facts = Literal["any", "practised", "held out"]
 
 
 def read_answer(text: str) -> str | None:
@@ -72,14 +84,34 @@ def noisy_check(text: str, error: float, rng: random.Random) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """The task (`core.Task`)."""
+    """The task (`core.Task`). Judges the problems of every kind of facts alike."""
 
-    name: str = "chains"
+    facts: Facts = "any"
+    """What the true ways of its problems are made of."""
+
+    @property
+    def name(self) -> str:
+        """`chains`, whatever the facts: a problem is the same problem."""
+        return "chains"
 
     def draw(self, rng: random.Random) -> Draft:
         """One problem of any split."""
-        text = str(rng.randrange(10)) + "".join(rng.sample(OPERATIONS, STEPS))
+        text = self._walk(rng) if self.facts != "any" else str(rng.randrange(10)) + "".join(rng.sample(OPERATIONS, STEPS))
         return Draft(text, text, str(values(text)[-1]))
+
+    def _walk(self, rng: random.Random) -> str:
+        """A question whose every true step is a fact of the kind."""
+        while True:
+            value = rng.randrange(10)
+            text = str(value)
+            for _ in range(STEPS):
+                fit = [op for op in OPERATIONS if op not in text and held_out(value, op) == (self.facts == "held out")]
+                if not fit:
+                    break
+                operation = rng.choice(fit)
+                text, value = text + operation, apply(value, operation)
+            else:
+                return text
 
     def draw_from(self, split: str, rng: random.Random) -> Problem:
         """The next problem of `rng` that belongs to `split`."""
