@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from reasonry.core import LM, Problem, Solver, UserError, Verdict
 from reasonry.evaluate.choices import CHOICES, build_choice
@@ -41,6 +42,10 @@ class AnyQuestion:
         return Verdict(None, None, "a request brings no gold answer", self.extract(answer))
 
 
+_PLACE = re.compile(r"[?&](by|pool|rm)=")
+"""Options that would load a folder, read a file or call an address of the client's choice, with the server's own rights and keys."""
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """The models by name; the first is the one meant where a request may leave the name out."""
@@ -72,6 +77,8 @@ class Catalogue:
             return lm, None
         if odd := min(ask.said - SOLVER_FIELDS, default=None):
             raise Refusal(f"{odd} speaks of one call's tokens but {spec!r} makes several calls; leave it out", odd)
+        if place := _PLACE.search(unquote(spec)):
+            raise Refusal(f"{place[1]} names a model or file, which only who starts the server may; leave it out", "solver")
         try:
             return lm, build_choice(_with_sampling(spec, ask), lm, AnyQuestion())
         except UserError as error:
