@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import load_file
 from toy_lm import END, Characters, Digits, toy_decoder
 
-from reasonry.core import Budget, Missing, Sampling, Stop, UserError
+from reasonry.core import Budget, Sampling, Stop, UserError
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.solve import build_solver
 from reasonry.train.pipeline.vllm import VLLM
@@ -163,7 +163,7 @@ async def test_what_it_cannot_do_is_refused() -> None:
 
 def test_without_vllm_it_is_missed_politely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(Missing, match="vllm"):
+    with pytest.raises(UserError, match="vllm is not installed"):
         VLLM.load(Path("nowhere"), 8)
 
 

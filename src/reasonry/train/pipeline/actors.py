@@ -16,6 +16,7 @@ weights before its first group. What a worker takes up it has loaded into a seco
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -171,7 +172,7 @@ def connect() -> bool:
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own 15 starves workers on a machine that computes anything else
     own = "RAY_ADDRESS" not in os.environ
     here = {"_node_ip_address": "127.0.0.1", "include_dashboard": False, "num_cpus": 1} if own else {}
-    ray.init(log_to_driver=False, logging_level="error", configure_logging=False, **here)
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **here)
     return own
 
 

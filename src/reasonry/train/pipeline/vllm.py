@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reasonry.core import Completion, Cost, Ids, Message, Missing, Prompt, Sampling, Stop, UserError
+from reasonry.core import Completion, Cost, Ids, Message, Prompt, Sampling, Stop, UserError
 from reasonry.lm.tokenizer import Tokenizer
 
 SHARED = Path("/dev/shm")
@@ -46,11 +46,11 @@ class VLLM:
 
     @classmethod
     def load(cls, folder: Path, rows: int) -> VLLM:
-        """Starts an engine on a checkpoint folder. Raises Missing where vLLM is not installed."""
+        """Starts an engine on a checkpoint folder. Raises UserError where vLLM is not installed."""
         try:
-            import vllm
+            import vllm  # pyright: ignore[reportMissingImports]
         except ImportError as error:
-            raise Missing("vllm", "vllm", "sampling with vLLM") from error
+            raise UserError("engine: vllm is not installed beside reasonry; install it there, or set engine = local") from error
         from vllm.config import WeightTransferConfig  # pyright: ignore[reportMissingImports]
 
         from reasonry.train.pipeline.vllm_files import register
