@@ -37,11 +37,11 @@ class Plan:
     """Supervised steps of the reward model."""
     teaching: int = 60
     """Further ones of the policy that all arms begin from."""
-    steps: int = 20
+    steps: int = 24
     """GRPO steps of every arm."""
     prompts: int = 8
     group: int = 8
-    lr: float = 3e-4
+    lr: float = 5e-4
     train_problems: int = 1000
     """Of each kind in the regime."""
     test_problems: int = 128
