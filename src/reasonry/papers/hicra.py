@@ -133,7 +133,7 @@ PAPER = Paper(
         "The simulated reasoner has one more control, planning advantages × 1.2 whatever their sign, for the boost is also a larger step.",
     ),
     fails_when="Calculations are told in words of a small vocabulary: their phrases stand in as many solutions as strategies do, and the "
-    "extractor takes them for strategies. And where execution is unreliable, boosting planning gains little.",
+    "extractor takes them for strategies.",
     claims=CLAIMS,
     run=run,
 )

@@ -124,7 +124,7 @@ class Experiment:
     async def test(self, arm: str, seed: int, state: Mapping[str, torch.Tensor] | None) -> list[Row]:
         """One model on the seed's test problems, two attempts at each."""
         run = open_run(self.path / f"{slug(arm)}-seed{seed}-test", {"plan": asdict(self.plan), "seed": seed}, resume=True)
-        problems = puzzle().problems(self.split, self.plan.test_problems, inner_seed(seed, 3))
+        problems = puzzle().problems(self.split, self.plan.test_problems, seed)
         async with self.lm(state) as lm:
             budget = Budget(completion_tokens=self.plan.max_tokens)
             await compare([self.solver(lm)], puzzle(), problems, [budget], run, attempts=2, seed=seed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from reasonry.core import Measure
-from reasonry.papers.hicra_rows import Facts, Plan, Quality, Row, Step, curve, scores, speeds, spread
+from reasonry.papers.hicra_rows import Facts, Plan, Quality, Row, Step, curve, scores, share, speeds, spread
 from reasonry.probe.seeds import level
 
 TESTED = {"passed": "test score", "planning": "planning errors", "execution": "execution errors"}
@@ -44,12 +44,12 @@ def measures(plan: Plan, rows: Sequence[Row], steps: Sequence[Step], facts: Sequ
     every = [x for f in facts for x in f.quality]
     for corpus, top in dict.fromkeys((x.corpus, x.top) for x in every):
         of = [x for x in every if (x.corpus, x.top) == (corpus, top)]
-        made += [_over(f"extractor, {corpus}", f"{words} at top {top:.0%}", _values(of, what)) for what, words in JUDGED.items()]
+        made += [_over(f"extractor, {corpus}", f"{words} at top {top:.0%}", _values(of, what), True) for what, words in JUDGED.items()]
     for what, words in (
         ("high_planning", "planning share of high-entropy tokens"), ("planning_high", "high-entropy share of planning tokens"),
         ("planning_share", "planning share of all tokens"),
     ):  # fmt: skip
-        made += [_over("start", words, [getattr(f, what) for f in facts])] if facts else []
+        made += [_over("start", words, [getattr(f, what) for f in facts], True)] if facts else []
     return tuple(made)
 
 
@@ -57,7 +57,8 @@ def _values(of: Sequence[Quality], what: str) -> list[float]:
     return [getattr(x, what) for x in of]
 
 
-def _over(arm: str, metric: str, values: Sequence[float]) -> Measure:
+def _over(arm: str, metric: str, values: Sequence[float], bounded: bool = False) -> Measure:
     e = spread(values)
     assert e is not None
+    e = share(e) if bounded else e
     return Measure(arm, metric, e.mean, e.low, e.high, e.n)

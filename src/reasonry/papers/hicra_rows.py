@@ -21,7 +21,7 @@ class Plan:
     teaching: int = 700
     """Supervised steps of the model that all arms and seeds start from."""
     alpha: float = 0.2
-    tokens: int = 240_000
+    tokens: int = 90_000
     """An arm may sample so many, to the nearest step."""
     every: int = 10
     """Steps between checkpoints."""
@@ -135,7 +135,12 @@ def judged(facts: Sequence[Facts], top: float, what: str) -> Estimate | None:
     """A share over the seeds' demonstrations, its interval no narrower than Wilson's for as many draws as clusters were kept."""
     mine = [x for f in facts for x in f.quality if (x.corpus, x.top) == (DIGITS, top)]
     e, n = spread([getattr(x, what) for x in mine]), sum(x.clusters for x in mine)
-    return None if e is None else wider(e, wilson(round(e.mean * n), n))
+    return None if e is None else share(wider(e, wilson(round(e.mean * n), n)))
+
+
+def share(e: Estimate) -> Estimate:
+    """With an interval inside [0, 1]."""
+    return Estimate(e.mean, max(e.low, 0.0), min(e.high, 1.0), e.n)
 
 
 def scores(rows: Sequence[Row], arm: str, what: str = "passed") -> dict[int, dict[str, float]]:
