@@ -1,7 +1,7 @@
 """GRPO-TCR's experiment: what its texts hold, what its arms differ in, when its claims hold, that it goes on where it stopped."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,7 +190,7 @@ def attempts(where: str, i: int, share: float, calls: int = 2, failed: int = 0) 
     return Asked(where, str(i), "sums", right, [20] * 32, [calls] * 32, [failed] * 32, [False] * 32)
 
 
-def made(levels: dict[str, float], gone: float = 0.0, **logged: dict[str, float]) -> list[Arm]:
+def made(levels: dict[str, float], logged: Mapping[str, dict[str, float]], gone: float = 0.0) -> list[Arm]:
     """Arms as accurate as wanted on all but a third of the problems, which none of them solves unless it is better than .85."""
     arms = []
     for name, share in {**levels, PROSE: 0.1}.items():
@@ -215,7 +215,7 @@ def verdicts(arms: Sequence[Arm], same: bool = True) -> dict[str, Result]:
 
 
 def test_what_the_paper_says_holds_where_it_is_so() -> None:
-    found = verdicts(made(LEVELS, **LOGGED))
+    found = verdicts(made(LEVELS, LOGGED))
     assert list(found) == [c.id for c in CLAIMS]
     assert {claim for claim, result in found.items() if result is not Result.HOLDS} == {"real-pass"}
 
@@ -228,32 +228,32 @@ def test_what_the_paper_says_holds_where_it_is_so() -> None:
     ],
 )  # fmt: skip
 def test_no_difference_fails(claim: str, levels: dict[str, float]) -> None:
-    assert verdicts(made({**LEVELS, **levels}, **LOGGED))[claim] is Result.FAILS
+    assert verdicts(made({**LEVELS, **levels}, LOGGED))[claim] is Result.FAILS
 
 
 def test_logs_that_do_not_differ_fail_too() -> None:
-    found = verdicts(made(LEVELS, **{key: {"": 0.3} for key in LOGGED}))
+    found = verdicts(made(LEVELS, {key: {"": 0.3} for key in LOGGED}))
     assert {found[c] for c in ("efficient", "entropy", "diverse-entropy", "curated-signal")} == {Result.FAILS}
 
 
 def test_a_difference_that_one_seed_reverses_is_unclear() -> None:
-    arms = made(LEVELS, **LOGGED)
-    other = [a for a in made({**LEVELS, T: 0.95}, **LOGGED) if (a.name, a.seed) == (T, 2)]
+    arms = made(LEVELS, LOGGED)
+    other = [a for a in made({**LEVELS, T: 0.95}, LOGGED) if (a.name, a.seed) == (T, 2)]
     assert verdicts([a for a in arms if (a.name, a.seed) != (T, 2)] + other)["tcr"] is Result.UNCLEAR
 
 
 def test_calls_that_do_not_go_fail_and_calls_that_go_half_way_are_unclear() -> None:
-    assert verdicts(made(LEVELS, gone=0.9, **LOGGED))["long-cot"] is Result.FAILS
-    assert verdicts(made(LEVELS, gone=0.3, **LOGGED))["long-cot"] is Result.UNCLEAR
+    assert verdicts(made(LEVELS, LOGGED, gone=0.9))["long-cot"] is Result.FAILS
+    assert verdicts(made(LEVELS, LOGGED, gone=0.3))["long-cot"] is Result.UNCLEAR
 
 
 def test_other_weights_falsify_the_identity_and_nothing_measured_is_unclear() -> None:
-    assert verdicts(made(LEVELS, **LOGGED), same=False)["on-policy"] is Result.FAILS
+    assert verdicts(made(LEVELS, LOGGED), same=False)["on-policy"] is Result.FAILS
     assert set(verdicts([]).values()) == {Result.HOLDS, Result.UNCLEAR}
 
 
 def test_the_page_says_every_claim_and_every_figure() -> None:
-    arms = made(LEVELS, **LOGGED)
+    arms = made(LEVELS, LOGGED)
     evidence = Evidence(
         "grpo-tcr", "a scale", "reasonry run grpo-tcr", "abc", "2026-01-01", "a machine", (0, 1, 2), "a budget", measures(PLAN, arms),
         findings(PLAN, arms, True),
