@@ -111,11 +111,14 @@ PAPER = Paper(
         "Test problems are made of operations on values that no practised problem has on its way. In a first run they were shared, and "
         "most of the gain was arithmetic learnt: a majority by the trained solver was better than the trained aggregator. The figures on "
         "practised facts are for comparison.",
+        "The learning rate is the better of two on validation problems of practised arithmetic, chosen before the test's was held out; a "
+        "smaller one may forget less.",
         "Two sets of eight for each problem; ties of the majority make a set hard where any tied answer is wrong; the paper names no rule.",
         "The step checker errs by design (it misjudges a step in five), for on a task that is computed a perfect one would be the oracle.",
     ),
-    fails_when="Where the errors of candidates are all alike (no right one among them) there is nothing to select, and where the majority "
-    "is large there is little to gain.",
+    fails_when="Where reward can teach the answers themselves: the small model learns the practised arithmetic, which looks like "
+    "aggregation on problems of that arithmetic and is worse than a majority on others. And where no candidate is right there is nothing "
+    "to select, where the majority is large little to gain.",
     claims=CLAIMS,
     run=run,
 )
