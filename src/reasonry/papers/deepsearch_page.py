@@ -11,7 +11,7 @@ from markupsafe import Markup
 from reasonry.core import Evidence
 from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, series, table
 from reasonry.evaluate.tree import tree_svg
-from reasonry.papers.deepsearch_findings import ARMS, CLAIMS, DIRECT, START, Plan, Trained, rates
+from reasonry.papers.deepsearch_findings import ARMS, BACKED_RANDOM, CLAIMS, DIRECT, RANDOM, START, Plan, Trained, rates
 from reasonry.papers.evidence_page import evidence_page
 from reasonry.probe.seeds import gap, level, say, signed
 
@@ -22,15 +22,15 @@ def report(plan: Plan, made: Sequence[Trained], drawn: Sequence[Mapping[str, Any
     right = sum(r["end"] > 0 for r in ends)
     tree = (
         f"One hard training problem, searched by the start: {len(drawn) - 1} steps made, {len(ends)} answers, {right} right. A star is a "
-        "right answer, a cross a wrong one; beneath a step its value q. Green ways were passed by a right answer: the constraint keeps "
-        "them above zero."
+        "right answer, a cross a wrong one; beneath a step its value q. Thick ways were passed by a right answer: the constraint keeps "
+        "them above zero. A round's ends are siblings, so the answers have few beginnings."
     )
     sections = [
         Section("Held-out hard problems, asked plainly", _scores(made), f"{plan.test_attempts} attempts at each; intervals over seeds."),
         Section(
             "Right attempts while training", _curve(plan, made),
             f"Every step, the mean of {len(evidence.seeds)} seeds, by sampled tokens. An arm's attempts are what its own way of "
-            "making groups brings: searched, replayed or direct.",
+            "making groups brings: searched, replayed or direct; a new round's problems are harder.",
         ),
         Section("A tree", tree_svg(drawn, f"a search tree with {len(ends)} ends, {right} of them right"), tree),
     ]  # fmt: skip
@@ -54,7 +54,7 @@ def _scores(made: Sequence[Trained]) -> Markup:
 
 def _curve(plan: Plan, made: Sequence[Trained]) -> Markup:
     figure, ax = axes(height=400)
-    for i, arm in enumerate(ARMS):
+    for i, arm in enumerate(a for a in ARMS if a not in (RANDOM, BACKED_RANDOM)):
         points: dict[int, list[tuple[int, float]]] = {}
         for t in made:
             if t.arm == arm:
