@@ -53,8 +53,8 @@ PROMPTS, G, ROWS = 16, 8, 128
 LR, WARMUP = 1e-3, 4
 TAUGHT = 300
 """Supervised steps of the start."""
-TRAINING, TESTED = 1000, 400
-"""Problems."""
+TRAINING, TESTED, ATTEMPTS = 1000, 160, 4
+"""Problems, and how often each test problem is attempted."""
 Sampler = Callable[[LocalLM], Pipeline | None]
 
 
@@ -86,8 +86,8 @@ def ways(folder: Path) -> dict[str, tuple[int | None, int, Sampler]]:
 class Seen:
     """One run of a way."""
 
-    passed: list[bool]
-    """Of each test problem."""
+    passed: list[float]
+    """Share of the attempts at each test problem."""
     rate: float
     records: list[Record]
 
@@ -109,8 +109,8 @@ async def measured(folder: Path, sampler: Sampler, steps: int, seed: int, path: 
             lm, solver, TASK, only(1, LONGEST), problems, recipe, run, sampler=sampler(lm),
             progress=lambda record: stamps.append(time.perf_counter()),
         )  # fmt: skip
-        done = {g.index: g async for g in rollout(solver, TASK, TASK.problems("test", TESTED), Budget(), 1, 7)}
-        passed = [bool(t.verdict and t.verdict.passed) for i in range(TESTED) for t in done[i].trajectories]
+        done = {g.index: g async for g in rollout(solver, TASK, TASK.problems("test", TESTED), Budget(), ATTEMPTS, 7)}
+        passed = [statistics.fmean(bool(t.verdict and t.verdict.passed) for t in done[i].trajectories) for i in range(TESTED)]
     records = [json.loads(line) for line in run.lines("steps")]
     return Seen(passed, (steps - 1) * PROMPTS * G / (stamps[-1] - stamps[0]), records)
 

@@ -78,7 +78,7 @@ class Pipeline:
         self._round = (-1, 0)
         """The step that problems were last drawn at, and how often."""
         self._since = 0.0
-        """When the last batch was handed out."""
+        """When the last batch was handed out, or the first worker came."""
         self._made: dict[int, tuple[Attempts, list[Rewarded]]] = {}
 
     async def open(self, ground: Ground, step: int) -> None:
@@ -92,7 +92,6 @@ class Pipeline:
         self._weights = (await self.host.pack(weights), version)
         if not self._names:
             await asyncio.gather(*(self._join() for _ in range(self._n)))
-            self._since = time.perf_counter()
         else:
             for name in list(self._workers):
                 self._begin(self._hand_over(name))
@@ -177,7 +176,9 @@ class Pipeline:
         worker = await self.host.start()
         name, self._names = self._names, self._names + 1
         version = await self._newest(worker)
-        self._workers[name], self._busy[name] = worker, _Busy(time.perf_counter())
+        now = time.perf_counter()
+        self._since = self._since or now
+        self._workers[name], self._busy[name] = worker, _Busy(now)
         self._perform(self.controller.joined(name, version))
 
     async def _newest(self, worker: Worker) -> int:
