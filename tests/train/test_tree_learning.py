@@ -296,3 +296,15 @@ def test_an_answer_cut_short_is_worth_minus_one_whatever_it_says() -> None:
 def test_no_way_is_longer_than_an_attempt_may_be() -> None:
     made = asyncio.run(groups("deepsearch?n=3&chunk=4&max_tokens=100"))
     assert {sum(len(s.ids or ()) for s in t.segments) for g in made for t in g} <= set(range(1, 7))
+
+
+def test_centred_nodes_sum_to_nothing_and_ends_stay_as_they_were() -> None:
+    """Inner advantages less their own mean; ends less the ends' mean."""
+    tokens, made = batch([0, 0, 1], [[-1 / 3, -1.0], [0.5, -0.2, -1.0], [0.5, 1.0]])
+    enriched = node_values(tokens, made)
+    plain, centred = NodeValue()(enriched)[::2], NodeValue(centre="nodes")(enriched)[::2]
+    last = [1, 4, 6]
+    inner = [i for i in range(7) if i not in last]
+    assert torch.allclose(plain[last], centred[last])
+    assert float(centred[inner].sum()) == pytest.approx(0.0, abs=1e-6)
+    assert torch.allclose(plain[inner] - centred[inner], (plain[inner] - centred[inner])[0].expand(4), atol=1e-6)
