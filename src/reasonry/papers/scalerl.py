@@ -131,6 +131,7 @@ PAPER = Paper(
         "off-policy by its staleness alone, which is emulated on one core with exact in-flight switches of the weights.",
         "The share of a run that is fitted is 40 %; the first 5 % are dropped. R_0 is as noisy as any evaluation, not held exact.",
         "Intervals are profile likelihoods; the paper repeats a run three times instead.",
+        "Interruptions are tried on a shipped model that was never trained with them: it then answers, but from half a working.",
         "The two heads differ in the order of summation only; hidden states are shared.",
         "Which parts move A and which B, the paper's leave-one-out result, is not tested: a small model's ranking would not tell.",
     ),

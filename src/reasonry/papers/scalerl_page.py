@@ -79,7 +79,7 @@ def _staleness(plan: Plan, found: Found) -> Markup:
     figure, ax = axes(height=320)
     for i, (corrected, name) in enumerate(((True, "ρ over the sampler"), (False, "ρ = 1"))):
         known = [(k, e) for k in plan.staleness if (e := level(stale_rates(found, k, corrected))) is not None]
-        at = [j + 0.06 * (i - 0.5) for j, _ in enumerate(known)]
+        at = [plan.staleness.index(k) + 0.06 * (i - 0.5) for k, _ in known]
         means = [e.mean for _, e in known]
         bars = [[e.mean - e.low for _, e in known], [e.high - e.mean for _, e in known]]
         ax.errorbar(at, means, bars, color=series(i), linewidth=2, marker="o", markersize=5, capsize=3, label=name)
