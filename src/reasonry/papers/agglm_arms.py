@@ -61,6 +61,8 @@ PRACTISED, HELD_OUT = Chains("practised"), Chains("held out")
 ANSWER = Sampling(max_tokens=12)
 """A solution has 9 tokens and its end."""
 ROWS, KV = 128, 65_536
+PROBLEMS = 3
+"""Makes the third run's problems new ones (see what differs)."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Seed:
         file = self.path / f"{name}.jsonl"
         if file.exists():
             return read_pools(file, TASK)
-        problems = of.problems(split, n, self.seed)
+        problems = of.problems(split, n, inner_seed(self.seed, PROBLEMS))
         async with self.lm(state) as lm:
             solver = Single(lm, ANSWER.with_(temperature=self.plan.heat))
             made = await sample_pools(solver, TASK, problems, split, self.plan.each, inner_seed(self.seed, len(name)))

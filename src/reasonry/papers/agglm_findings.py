@@ -35,7 +35,8 @@ SMALL, LARGE = (1, 3), (6, 8)
 
 @dataclass(frozen=True)
 class Plan:
-    """The experiment's sizes. Learning rate, temperature and steps were chosen in pilots on validation problems."""
+    """The experiment's sizes. Temperature and steps were chosen in pilots on validation problems; the learning rate is the best of 0.0003,
+    0.001 and 0.003 on validation problems of held-out arithmetic."""
 
     teaching: int = 900
     batch: int = 2048
@@ -47,17 +48,17 @@ class Plan:
     """Candidates of a problem: two sets."""
     train_problems: int = 250
     test_problems: int = 150
-    aggregations: int = 4
+    aggregations: int = 2
     """Of each set."""
     steps: int = 40
     prompts: int = 12
     group: int = 8
-    lr: float = 3e-3
+    lr: float = 3e-4
     check_error: float = 0.2
     """Chance that the step checker misjudges a step."""
     sizes: tuple[int, ...] = (4, 16)
     """Other numbers of candidates the main arm is tried with."""
-    order_sets: int = 40
+    order_sets: int = 24
     order_draws: int = 16
     feature_updates: int = 150
 
