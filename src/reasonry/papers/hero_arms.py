@@ -34,7 +34,7 @@ from reasonry.papers.hero_findings import (
     Plan,
     Row,
 )
-from reasonry.papers.hero_start import LONGEST
+from reasonry.papers.hero_start import CAREFUL, LONGEST, habit
 from reasonry.papers.hero_task import AMBIGUOUS, KINDS, STRICT, sums, truth, verdict_of_truth
 from reasonry.solve.single import Single
 from reasonry.train.beside import Beside
@@ -170,7 +170,8 @@ class Lab:
             for line in run.lines("attempts"):
                 found = msgspec.json.decode(line, type=_Line)
                 right = found.trajectory.verdict is not None and found.trajectory.verdict.passed is True
-                rows.append(Row(seed, regime, arm, kind, found.problem, float(right)))
+                careful = float(habit(found.trajectory.answer) == CAREFUL)
+                rows.append(Row(seed, regime, arm, kind, found.problem, float(right), careful))
         return rows
 
 

@@ -9,7 +9,7 @@ over the seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from reasonry.core import Claim, Finding, Kind, Measure, Result
@@ -73,6 +73,8 @@ class Row:
     problem: str
     passed: float
     """1 where the answer is right in any form."""
+    careful: float = 0.0
+    """1 where every line is written."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,11 @@ def accuracy(rows: Sequence[Row], regime: str, arm: str, kinds: Sequence[str] = 
         if (r.regime, r.arm) == (regime, arm) and r.kind in kinds:
             found.setdefault(r.seed, {})[f"{r.kind} {r.problem}"] = r.passed
     return found
+
+
+def carefulness(rows: Sequence[Row], regime: str, arm: str) -> dict[int, dict[str, float]]:
+    """Seed -> problem -> whether every line was written, both kinds together."""
+    return accuracy([replace(r, passed=r.careful) for r in rows], regime, arm)
 
 
 def better(rows: Sequence[Row], regime: str) -> str:
@@ -263,6 +270,8 @@ def measures(cells: Sequence[Cell], rows: Sequence[Row], learnt: Sequence[Learnt
         for kind in KINDS:
             if e := level(accuracy(rows, regime, arm, [kind])):
                 made.append(Measure(f"{regime}: {arm}", f"true accuracy, {kind} problems", e.mean, e.low, e.high, e.n))
+        if e := level(carefulness(rows, regime, arm)):
+            made.append(Measure(f"{regime}: {arm}", "careful workings", e.mean, e.low, e.high, e.n))
     for regime, arm in dict.fromkeys((x.regime, x.arm) for x in learnt):
         mine = [x for x in learnt if (x.regime, x.arm) == (regime, arm)]
         spent = [float(max(x.tokens for x in mine if x.seed == s)) for s in {x.seed for x in mine}]

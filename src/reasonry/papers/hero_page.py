@@ -27,10 +27,12 @@ from reasonry.papers.hero_findings import (
     accuracy,
     alpha_arm,
     at,
+    carefulness,
 )
 from reasonry.papers.hero_task import KINDS
 from reasonry.probe.seeds import level, say
 
+HEAD = ("trained on", "paid by", *(f"{kind} problems" for kind in KINDS), "careful workings")
 SMOOTH = 5
 """Steps that a point of a curve is the mean of."""
 
@@ -42,7 +44,8 @@ def report(plan: Plan, cells: Sequence[Cell], rows: Sequence[Row], learnt: Seque
         Section(
             "True accuracy of the trained models",
             _models(rows),
-            f"Share of {plan.test_problems} held-out problems of each kind and seed answered rightly in any form; {n} seeds.",
+            f"Share of {plan.test_problems} held-out problems of each kind and seed answered rightly in any form; {n} seeds. "
+            "Careful: every line is written, right or wrong.",
         ),
         Section(
             "True accuracy while training on both kinds",
@@ -59,10 +62,10 @@ def report(plan: Plan, cells: Sequence[Cell], rows: Sequence[Row], learnt: Seque
 
 def _models(rows: Sequence[Row]) -> Markup:
     lines = [
-        [regime, arm, *(say(level(accuracy(rows, regime, arm, [kind]))) for kind in KINDS)]
+        [regime, arm, *(say(level(accuracy(rows, regime, arm, [kind]))) for kind in KINDS), say(level(carefulness(rows, regime, arm)))]
         for regime, arm in dict.fromkeys((r.regime, r.arm) for r in rows)
     ]
-    return table(["trained on", "paid by", *(f"{kind} problems" for kind in KINDS)], [["–" if x == START else x for x in r] for r in lines])
+    return table(HEAD, [["–" if x == START else x for x in r] for r in lines])
 
 
 def _curves(plan: Plan, learnt: Sequence[Learnt]) -> Markup:
