@@ -149,8 +149,8 @@ PAPER = Paper(
         "In the table the reward model's hack, the learning rate and the prompts' difficulty are ours, chosen near the brief's prototype.",
     ),
     fails_when="The group's sd is divided by, or α is large, and the reward model can be hacked: in groups where nothing is right its "
-    "noise and its hack get the step of real correctness. And in the small language model here, which soon finds right answers by itself: "
-    "the verifier alone, also one that misses many, taught it more than HERO in as many samples.",
+    "noise and its hack get the step of real correctness. And in the small language model here: on "
+    "verifiable problems, and on those mixed with ambiguous ones, the verifier alone taught it more in as many samples.",
     claims=CLAIMS,
     run=run,
 )
