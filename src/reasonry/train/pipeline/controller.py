@@ -14,7 +14,7 @@ How staleness stays within k. A group begun by version a must be in update a + k
 update, and P the groups of one. Every update in time is possible exactly if, for each d, at most P (d − next + 1) groups that are out
 (started, not yet trained) have a deadline up to d. A group is started only if that stays true with it, and a batch, the groups with the
 earliest deadlines among the finished, is trained only if it stays true without it; else the trainer waits. So at most (k + 1) P groups are
-out, and nothing that was sampled is ever too old to be learned from.
+out, and nothing that was sampled is ever too old to be learned from. Nor is anything started while `BUFFER` batches wait already.
 
 Departures from PipelineRL: 1. the unit is the group, which advantages need whole, not the answer; 2. there is no ring buffer that drops
 what is too old: it is not sampled. What a killed worker had not finished is the only loss, and is asked again.
@@ -26,6 +26,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from reasonry.core import UserError
+
+BUFFER = 2
+"""Batches of finished groups that may wait; more would only grow old. One costs throughput where updates are quick to come, two do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ class Controller:
 
     def _start(self) -> Start | None:
         """The next group, on the worker with the newest weights and the most room; `None` where it would come too late."""
-        if self._dry:
+        if self._dry or len(self._done) >= BUFFER * self.P:
             return None
         free = [(-w.version, len(w.running), n) for n, w in self.workers.items() if len(w.running) < self.slots]
         if not free:
