@@ -138,4 +138,4 @@ async def test_plain_attempts_become_a_tree_of_what_they_have_in_common() -> Non
 @pytest.mark.parametrize("field", ["n", "chunk", "depth", "ends", "max_tokens"])
 def test_sizes_below_one_are_refused(field: str) -> None:
     with pytest.raises(Exception, match=f"{field} is 0 but must be at least 1"):
-        DeepSearch(ScriptedLM(), TASK, **{field: 0})
+        DeepSearch(ScriptedLM(), TASK, **{field: 0})  # type: ignore[arg-type]
