@@ -8,6 +8,7 @@ import torch
 
 from reasonry.core import Budget, UserError
 from reasonry.evaluate.networks import NETWORK_SOLVERS, bound, own_model
+from reasonry.lm.load import load_lm
 from reasonry.tasks import load_task
 from reasonry.worlds.grids import SudokuWorld
 from reasonry.worlds.trm import TRM, Shape
@@ -68,3 +69,8 @@ def test_the_names_are_those_of_language_models():
 
     assert set(NETWORK_SOLVERS) <= set(SOLVERS)
     assert json.dumps(sorted(NETWORK_SOLVERS)) == '["best-of-n", "self-consistency", "single"]'
+
+
+def test_where_a_language_model_is_needed_a_network_is_refused(folder):
+    with pytest.raises(UserError, match="which solve and compare take"):
+        load_lm(str(folder))

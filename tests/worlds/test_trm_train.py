@@ -201,6 +201,13 @@ def test_what_remains_is_the_best_average_by_validation(tmp_path):
     assert [json.loads(line).get("validation") for line in run.lines("steps")] == [None, 0.2, None, 0.9, None, 0.4]
 
 
+def test_the_log_tells_of_the_slots_that_halted(tmp_path):
+    run = open_run(tmp_path / "r", {}, resume=True)
+    train(network(), DRAW, recipe(steps=8, log_every=4), run)
+    told = {record["step"]: record.get("steps") for record in map(json.loads, run.lines("steps"))}
+    assert told == {3: None, 4: 4, 6: None, 8: 4}, "all slots halt together at the fourth step and at the eighth"
+
+
 def test_the_learning_rate_rises_then_stays():
     at, rates = Trainer(network(), DRAW, recipe(warmup=4, lr=0.8)), []
     for _ in range(6):

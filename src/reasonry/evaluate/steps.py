@@ -172,8 +172,9 @@ def steps_page(trace: Trajectory, model: str, command: str = "") -> str:
     rows = [
         [str(s.number), str(s.changed), str(len(s.broken)), "" if s.sure is None else f"{s.sure:.3f}"] for s in steps[1:]
     ]  # fmt: skip
-    told = "Bold: given. Green: changed in this step. Red: breaks a rule of the puzzle. Nothing here knows the solution."
-    grids = figure_svg(draw(steps, PAGE, columns=min(5, len(steps))), "The puzzle and the answer after each step")
+    told = "Until nothing changes. Bold: given. Green: changed in this step. Red: breaks a rule. Nothing here knows the solution."
+    drawn = steps[: settled + 1] if settled else steps[:2]
+    grids = figure_svg(draw(drawn, PAGE, columns=min(5, len(drawn))), "The puzzle and the answer after each step")
     cost = trace.cost
     footer = f"{command} · {cost.calls} steps · {cost.flops:.3g} FLOPs · {cost.seconds:.2f} s".removeprefix(" · ")
     sections = [

@@ -5,6 +5,7 @@ A spec is `pocket` or `pocket-1m` (the shipped models), a Hugging Face checkpoin
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ def load_lm(
     if spec.startswith(("http://", "https://")):
         return _endpoint(spec, key_variable)
     folder = model_folder(spec)
+    if re.search(rb'"model_type"\s*:\s*"trm"', (folder / "config.json").read_bytes()):
+        raise UserError(f"model {spec!r} is a Tiny Recursive Model, which solve and compare take; give a language model here")
     import torch
 
     from reasonry.lm.checkpoint import load_decoder

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -130,7 +130,10 @@ class Trainer:
         self.best: float | None = None
 
     def advance(self) -> dict[str, Tensor]:
-        """One supervision step and one update. What it returns is means over the slots that halted, and over all for the losses."""
+        """One supervision step and one update.
+
+        Returns means over the batch, and of the slots that halted: how many, how many were solved, and their steps, summed.
+        """
         r, model = self.recipe, self.model
         carry = self.carry.filled(model, self.draw(r.batch, self.rng))
         puzzles = carry.puzzles
@@ -150,8 +153,8 @@ class Trainer:
         self.carry = Carry(thought, puzzles, steps, halted)
         self.step += 1
         return {
-            "loss": cells.detach().mean(), "halt_loss": halt.detach().mean(), "exact": _mean(right, halted), "steps": _mean(steps, halted),
-            "halt_right": ((seen.halt > 0) == right).float().mean(),
+            "loss": cells.detach().mean(), "halt_loss": halt.detach().mean(), "halt_right": ((seen.halt > 0) == right).float().mean(),
+            "halted": halted.sum(), "exact": (right & halted).sum(), "steps": (steps * halted).sum(),
         }  # fmt: skip
 
     def _go_on_loss(self, x: Tensor, thought: Thought, go_on: Tensor, last: Tensor) -> Tensor:
@@ -223,7 +226,7 @@ def train(
         count += 1
         saving = at.step % recipe.save_every == 0 or at.step == recipe.steps
         if at.step % recipe.log_every == 0 or saving:
-            record: dict[str, Any] = {"step": at.step, **{name: round(float(value) / count, 5) for name, value in sums.items()}}
+            record: dict[str, Any] = {"step": at.step, **_record(sums, count)}
             if saving and validate is not None:
                 with at.average.swapped(model):
                     record["validation"] = validate(model)
@@ -260,6 +263,10 @@ def save_whole(path: Path, state: Any) -> None:
     part.replace(path)
 
 
-def _mean(values: Tensor, where: Tensor) -> Tensor:
-    """Mean over the marked slots, 0 where there are none."""
-    return (values * where).sum() / where.sum().clamp(min=1)
+def _record(sums: Mapping[str, Tensor], count: int) -> dict[str, float]:
+    """What `count` steps summed to, as means: over slots, and over those that halted, where any did."""
+    found = {name: float(value) for name, value in sums.items()}
+    halted = found.pop("halted")
+    shares = {name: found.pop(name) / max(halted, 1) for name in ("exact", "steps")}
+    means = {name: value / count for name, value in found.items()} | (shares if halted else {})
+    return {name: round(value, 5) for name, value in means.items()}
