@@ -1,11 +1,11 @@
 """Asynchronous training beside the loop that does one thing after the other: score, answers a second, idle shares, staleness, in one run.
 
-    python benchmarks/pipeline.py [--seeds 3] [--steps 40]
+    python benchmarks/pipeline.py [--seeds 2] [--steps 120]
 
 A model of 90 thousand weights, taught sums of three numbers whose steps it often only estimates (the task of ScaleRL's small runs), learns
-by CISPO to work them out. Ways: the loop (sample, then learn); sampling ahead in the same process (k = 8); sampling on two Ray workers in
-lockstep (k = 0) and ahead (k = 8). Every way makes the same number of updates from the same number of answers, from the same start, once
-for each seed; every process computes with one thread.
+by ScaleRL's objective (CISPO with the ratio over the sampler) to work them out. Ways: the loop (sample, then learn); sampling ahead in the
+same process (k = 8); sampling on two Ray workers in lockstep (k = 0) and ahead (k = 8). Every way makes the same number of updates from
+the same number of answers, from the same start, once for each seed; every process computes with one thread.
 
 One JSON line per way. `score`: test problems passed at temperature 1, the mean over problems and seeds; `low`, `high`: its 95 % bootstrap
 interval over problems. `against_loop`: the paired difference to the loop with its interval, problem by problem. `answers_per_second` is
@@ -96,7 +96,7 @@ async def measured(folder: Path, sampler: Sampler, steps: int, seed: int, path: 
     """Trains and tests."""
     stamps: list[float] = []
     recipe = Recipe(
-        objective=find("cispo").objective, lr=LR, steps=steps, prompts=PROMPTS, group=G, schedule=WarmCosine(WARMUP, steps, 1.0),
+        objective=find("scalerl").objective, lr=LR, steps=steps, prompts=PROMPTS, group=G, schedule=WarmCosine(WARMUP, steps, 1.0),
         save_every=steps, seed=seed,
     )  # fmt: skip
     run: Run = open_run(path, describe(recipe), resume=False)
@@ -139,7 +139,7 @@ def idle(runs: list[Seen], k: int | None) -> dict[str, float | None]:
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=120)
     args = parser.parse_args()
     torch.set_num_threads(1)

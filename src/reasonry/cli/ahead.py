@@ -11,9 +11,11 @@ from reasonry.core import Solver, Task, UserError
 from reasonry.lm.load import load_lm
 from reasonry.lm.local import LocalLM
 from reasonry.solve import build_solver
+from reasonry.train.objective import Objective
 from reasonry.train.pipeline.actors import Cluster, Kit
 from reasonry.train.pipeline.driver import Pipeline
 from reasonry.train.pipeline.local import Here
+from reasonry.train.ratio import TruncatedIS, sampler
 from reasonry.train.settings import Settings
 
 
@@ -30,6 +32,11 @@ def sampler_of(s: Settings, lm: LocalLM, solver: Solver, task: Task, spec: str, 
     make = with_vllm(folder, spec, task, rows) if vllm else with_our_engine(s.model, spec, task, rows, device)
     gpus = 1.0 if vllm and torch.cuda.is_available() else 0.0
     return Pipeline(Cluster(make, rows, gpus=gpus), s.ahead, s.workers)
+
+
+def takes_old_for_new(o: Objective) -> bool:
+    """Whether an objective's ratio is not over the sampler's probabilities, and nothing in it corrects for their age."""
+    return (o.ratio is None or o.ratio.over is not sampler) and not any(isinstance(w, TruncatedIS) for w in o.weights)
 
 
 def with_our_engine(model: str, spec: str, task: Task, rows: int, device: str) -> Callable[[], Kit]:

@@ -18,7 +18,7 @@ import click
 import torch
 from rich.console import Console
 
-from reasonry.cli.ahead import sampler_of
+from reasonry.cli.ahead import sampler_of, takes_old_for_new
 from reasonry.core import Budget, Problem, Run, Solver, Task, Trajectory, UserError, open_run
 from reasonry.core.seeds import inner_seed
 from reasonry.evaluate.attempts import compare
@@ -235,6 +235,8 @@ async def train_by_reward(
         test = () if t.rank else drawn.test
         what = f"{s.objective} with {s.solver}, {s.steps} steps of {s.prompts} × {s.group} attempts"
         say(console, f"{s.model} on {task.name}: {what}, in {out}")
+        if s.ahead and takes_old_for_new(recipe.objective):
+            say(console, f"warning: {s.objective} takes answers that are up to {s.ahead} updates old for new ones; scalerl corrects for it")
         if s.profile and (doubt := stale(read_profile(Path(s.profile)), s.model)):
             say(console, f"warning: {doubt}")
         if test:
