@@ -18,6 +18,7 @@ from reasonry.core import Budget, Problem, Stop, Trajectory, UserError, Verdict,
 from reasonry.core.seeds import inner_seed
 from reasonry.solve import build_solver
 from reasonry.solve.build import build_explorer
+from reasonry.solve.explore import Explore, loops
 from reasonry.train.advantage import Outcome, group_mean, unscaled
 from reasonry.train.catalogue import find
 from reasonry.train.credit import NodeValue
@@ -308,3 +309,36 @@ def test_centred_nodes_sum_to_nothing_and_ends_stay_as_they_were() -> None:
     assert torch.allclose(plain[last], centred[last])
     assert float(centred[inner].sum()) == pytest.approx(0.0, abs=1e-6)
     assert torch.allclose(plain[inner] - centred[inner], (plain[inner] - centred[inner])[0].expand(4), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ((1, 2) * 4, True),
+        ((9, 8, 7, *(1, 2) * 4), True),
+        ((5,) * 8, True),
+        ((5,) * 7, False),
+        ((1, 2) * 3, False),
+        ((*(1, 2) * 4, 3), False),
+        (tuple(range(40)), False),
+        ((), False),
+    ],
+)
+def test_a_loop_is_one_block_said_over_and_over_at_the_end(ids: tuple[int, ...], said: bool) -> None:
+    """Four times and eight tokens at least, whatever came before; nothing after it."""
+    assert loops(ids) is said
+
+
+async def test_wrong_attempts_that_loop_leave_the_group_and_their_cost_stays() -> None:
+    """With everything wrong dropped only right ends remain, searched or not, and the group still pays for all that was sampled."""
+    async with toy_lm() as lm:
+        for searches in (True, False):
+            explorer = build_explorer(SPEC, lm, TASK)
+            assert isinstance(explorer, Explore)
+            explorer = replace(explorer, searches=searches)
+            for problem in TASK.problems("train", 6):
+                every = await explorer.group(problem, Budget(completion_tokens=6), 4, 1)
+                right = await replace(explorer, drop=lambda ids: True).group(problem, Budget(completion_tokens=6), 4, 1)
+                assert [t.segments[-1].ids for t in right] == [t.segments[-1].ids for t in every if t.meta["q"][-1] > 0]
+                if right:
+                    assert sum(t.cost.completion_tokens for t in right) == sum(t.cost.completion_tokens for t in every)

@@ -15,7 +15,7 @@ from reasonry.solve.agglm_spec import aggregate
 from reasonry.solve.best_of_n import MEAN_LOGPROB, BestOfN, Score, lm_judge, reward_score
 from reasonry.solve.deepsearch import DeepSearch
 from reasonry.solve.delethink import Carry, Delethink, head_and_tail, head_beside_tail, multi_head, summary, tail
-from reasonry.solve.explore import Explore, Stored, nothing_stored
+from reasonry.solve.explore import Explore, Stored, drop_none, loops, nothing_stored
 from reasonry.solve.interrupted import CLOSES, PHRASE, Interrupted
 from reasonry.solve.self_consistency import SelfConsistency
 from reasonry.solve.single import Single
@@ -177,7 +177,13 @@ def build_explorer(spec: str, lm: LM, task: Task, stored: Stored = nothing_store
         raise UserError(f"explore: {name!r} explores nothing; use deepsearch, or leave explore out")
     options = _options(name, query, spec)
     search = _deepsearch(lm, task, options, spec)
-    explorer = Explore(search, stored, options.read("share", 0.5, float), options.choice("ways", "all", {"all": "all", "backed": "backed"}))
+    explorer = Explore(
+        search,
+        stored,
+        options.read("share", 0.5, float),
+        options.choice("ways", "all", {"all": "all", "backed": "backed"}),
+        options.choice("drop", "none", {"none": drop_none, "loops": loops}),
+    )
     options.close()
     return explorer
 

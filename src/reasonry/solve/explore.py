@@ -36,6 +36,25 @@ def nothing_stored(problem_id: str) -> Sequence[Ids]:
     return ()
 
 
+Drop = Callable[[Ids], bool]
+"""The ids of a wrong attempt -> whether nothing should be learned from it."""
+
+
+def drop_none(ids: Ids) -> bool:
+    """Never."""
+    return False
+
+
+def loops(ids: Ids, times: int = 4, least: int = 8) -> bool:
+    """Whether an attempt ends in one block of tokens said at least `times` times over, `least` tokens or more together."""
+    n = len(ids)
+    return any(
+        all(ids[n - i] == ids[n - i - p] for i in range(1, (max(times, -(-least // p)) - 1) * p + 1))
+        for p in range(1, n // times + 1)
+        if max(times, -(-least // p)) * p <= n
+    )
+
+
 @dataclass(frozen=True)
 class Explore:
     """Searches a problem, or takes its stored solutions and samples the rest of the group directly."""
@@ -46,6 +65,8 @@ class Explore:
     """Of a group, at most, may be stored solutions; one always may."""
     ways: Literal["all", "backed"] = "all"
     """Which ends become attempts: all, as in the authors' code, or those that were backed up, as the paper says."""
+    drop: Drop = drop_none
+    """Wrong attempts that are left out of the group; what they cost the others pay."""
     searches: bool = True
     """Whether problems without a stored solution are searched; else their attempts are independent too."""
 
@@ -73,6 +94,7 @@ class Explore:
         whole = Budget(**{unit: limit * G for unit, limit in budget.limits()})  # type: ignore[arg-type]
         tree = await self.search.search(problem, judge, whole, G, seed, partial(inner_seed, seed), budget.completion_tokens)
         ends = [n for n in tree.ends if END in n.memo and (self.ways == "all" or n in tree.backed)]
+        ends = [n for n in ends if n.memo[END] > 0 or not self.drop(tree.ids(n))]
         paid: set[Node] = set()
         attempts = [await self._attempt(problem, tree, end, paid) for end in ends]
         if attempts:
@@ -101,8 +123,10 @@ class Explore:
             asyncio.gather(*(direct(problem, budget, inner_seed(seed, i)) for i in range(len(stored), G))),
         )
         right = [t.stop is Stop.EOS and await judged(s.task, problem, t.answer) for t in new]
-        ends = [replace(t, meta={**t.meta, "q": [1.0 if ok else -1.0]}) for t, ok in zip(new, right, strict=True) if t.segments]
-        return [*again, *ends]
+        kept = [t.segments and (ok or not self.drop(t.segments[0].ids or ())) for t, ok in zip(new, right, strict=True)]
+        ends = [replace(t, meta={**t.meta, "q": [1.0 if ok else -1.0]}) for t, ok, keep in zip(new, right, kept, strict=True) if keep]
+        attempts, lost = [*again, *ends], sum((t.cost for t, keep in zip(new, kept, strict=True) if not keep), Cost())
+        return [replace(t, cost=t.cost + lost) if i == 0 else t for i, t in enumerate(attempts)]
 
     async def _again(self, problem: Problem, ids: Ids) -> Trajectory:
         """A stored solution as an attempt of the present policy: nothing was sampled, its tokens were scored."""
