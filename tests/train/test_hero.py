@@ -262,7 +262,7 @@ async def learn_digits(path: Path, entry: Entry, recipe: Recipe, spec: str) -> l
 
 REFUSE = {
     "maxrl": "rewards of zero or more", "spo-single-stream": "rewards from 0 to 1", "hicra": "reads Tokens.planning",
-    "deepsearch": "reads Tokens.step",
+    "deepsearch": "explore with deepsearch|reads Tokens.step",
 }  # fmt: skip
 """Objectives that say that they cannot learn from r̂ below zero or above one, or that need what this solver and recipe do not bring."""
 
