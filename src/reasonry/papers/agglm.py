@@ -118,8 +118,8 @@ PAPER = Paper(
         "The step checker errs by design (it misjudges a step in five), for on a task that is computed a perfect one would be the oracle.",
     ),
     fails_when="Where reward can teach the answers themselves: the small model learns the practised arithmetic, which looks like "
-    "aggregation on problems of that arithmetic and is worse than a majority on others. And where no candidate is right there is nothing "
-    "to select, where the majority is large little to gain.",
+    "aggregation on problems of that arithmetic and is no better than a majority on others. And where no candidate is right there is "
+    "nothing to select, where the majority is large little to gain.",
     claims=CLAIMS,
     run=run,
 )
