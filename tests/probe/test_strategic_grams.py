@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 PIECES = Tokenizer.train([f"Wait, {PLAN}! {BACK} naïve 你好 🙂 x=3"] * 20, 400, SPECIAL, "")
 
 
-def apart(grams: list[str]) -> np.ndarray:
+def apart(grams: Sequence[str]) -> np.ndarray:
     """Every gram far from every other."""
     return np.eye(len(grams))
 

@@ -305,7 +305,7 @@ def _cluster(rows: NDArray[np.float64], k: int, seed: int) -> list[int]:
         raise Missing("scikit-learn", "grams", "clustering phrases") from None
     if k >= len(rows):
         return list(range(len(rows)))
-    kind = MiniBatchKMeans if len(rows) > MANY else KMeans
+    kind: Any = MiniBatchKMeans if len(rows) > MANY else KMeans
     return [int(c) for c in kind(n_clusters=k, n_init=3, random_state=seed).fit_predict(rows)]
 
 
