@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ CHAT = "{% for m in messages %}{{ m.content }}{% endfor %}"
 WORDS = Tokenizer.train(["nothing"], 300, ["<|endoftext|>", "<|im_end|>"], CHAT)
 
 
-def lm(**options: int) -> LocalLM:
+def lm(**options: Any) -> LocalLM:
     return LocalLM(MODEL, WORDS, "tiny", **options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from engines import TINY, decoder, prompt
@@ -36,7 +37,7 @@ class Spelling:
         return ""
 
 
-def make(**options: int) -> LocalLM:
+def make(**options: Any) -> LocalLM:
     return LocalLM(decoder(replace(TINY, vocab_size=259)), LETTERS, "tiny", **options)
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ ASK = (Message("user", "2+2"),)
 ANSWERS = ["4", "2+2=4\n#### 4", "5", "", "4", "a longer answer of some forty characters"]
 
 
-def model(seed: int = 0, **more: int) -> RewardModel:
+def model(seed: int = 0, **more: Any) -> RewardModel:
     decoder = Decoder(SHAPE)
     decoder.reset_parameters(torch.Generator().manual_seed(seed))
     made = RewardModel(decoder, Tokenizer.train([], 259, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], TEMPLATE), **more)
@@ -98,7 +99,10 @@ def test_a_language_model_scores_by_the_mean_log_probability_of_each_answer_by_i
             hidden = scorer.decoder(ids, torch.arange(ids.shape[1])[None], causal()).last
             logp = scorer.decoder.logits(hidden)[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[len(prompt) - 1 :, 0]
         assert value == pytest.approx(float(logp.mean()), abs=1e-4)
-    assert found.values[0] > found.values[1]
+    first, second, *_ = found.values
+    assert first is not None
+    assert second is not None
+    assert first > second
     assert found.cost.verifier_calls == 3
 
 

@@ -31,6 +31,7 @@ from reasonry.papers.agglm_task import (
     OPERATIONS,
     STEPS,
     Chains,
+    Facts,
     apply,
     held_out,
     noisy_check,
@@ -72,7 +73,8 @@ def test_splits_share_no_problem():
 def test_held_out_arithmetic_is_never_practised():
     """No true step of a practised problem is held out, every one of a test problem is; and both kinds are about half of all facts."""
     assert 45 <= sum(held_out(value, op) for value in range(10) for op in OPERATIONS) <= 75
-    for facts, wanted in (("practised", False), ("held out", True)):
+    both: tuple[tuple[Facts, bool], ...] = (("practised", False), ("held out", True))
+    for facts, wanted in both:
         for p in Chains(facts).problems("test", 60):
             question = str(p.prompt)
             ways = zip([int(question[0]), *values(question)], question[1:], strict=False)

@@ -72,7 +72,8 @@ def test_equivalent_spellings_are_one_vote_where_the_judge_says_so():
     candidates = [said("1/2"), said("0.5"), said("3"), said("0.50"), said("3")]
 
     class Numbers:
-        extract = staticmethod(numeric().extract)
+        def extract(self, text: str) -> str | None:
+            return numeric().extract(text)
 
         def judge(self, problem: Problem, answer: str):
             return numeric()(problem, answer)

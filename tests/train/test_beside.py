@@ -397,12 +397,11 @@ NEEDS_MORE = {"hicra": "planning", "deepsearch": "step"}
 async def test_any_solver_trains_with_any_objective_and_its_real_parts(spec: str, tmp_path: Path) -> None:
     """The grid through the loop, nothing stood in for: a step of every entry with every solver, or an error that names what is missing."""
     pays = Reward((lambda problem, group: [{"score": (0.0, 1.0, 0.0, 0.5)[i % 4], "place": i / 4} for i in range(len(group))],))
-    for slug, entry in CATALOGUE.items():
+    for slug in CATALOGUE:
         recipe = replace(PLAIN, prompts=2, lr=1e-2, reward=replace(pays, combine=Hero(signal="place")) if slug == "hero" else pays)
         if slug in NEEDS_MORE:
             with pytest.raises(UserError, match=f"reads Tokens.{NEEDS_MORE[slug]}"):
                 await learn_digits(tmp_path / slug, slug, recipe, spec, 4)
-            assert entry.missing
             continue
         [told] = await learn_digits(tmp_path / slug, slug, recipe, spec, 4)
         assert told["grad_norm"] > 0, slug

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toy_lm as toy
 import torch
+import toy_lm as toy
 from toy_lm import TELLING, Digits, toy_lm
 
 from reasonry.core import Budget, Problem, Solver, Trajectory, open_run

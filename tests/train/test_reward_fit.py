@@ -39,7 +39,7 @@ DATA = [Labelled(ask(i), f"{d}{d}", float(d == i)) for i in range(6) for d in ra
 def right_first(model: RewardModel) -> float:
     """How often the right answer has the best score."""
     values = [model.scores(ask(i), [f"{d}{d}" for d in range(6)]).values for i in range(6)]
-    return sum(of[i] == max(of) for i, of in enumerate(values)) / 6
+    return sum(of[i] == max(v for v in of if v is not None) for i, of in enumerate(values)) / 6
 
 
 def test_scores_are_learned_in_standard_deviations() -> None:

@@ -1,4 +1,4 @@
-"""A choice of `compare` and `serve`: a solver's spec, or a cheaper form of the model with a solver over it.
+"""A choice of `compare` and `solve`: a solver's spec, or a cheaper form of the model with a solver over it.
 
 `ahn?adapter=FOLDER&window=64&sinks=4&of=self-consistency?k=4` is four answers and a vote by the model with that adapter; without `of` it is
 one plain answer. `of` comes last, for it is a whole spec with options of its own.
@@ -39,7 +39,7 @@ def _ahn(lm: LM, o: Options) -> LM:
 
 @lru_cache(maxsize=8)
 def _remembering(lm: LocalLM, folder: str, window: Window, write: bool) -> LM:
-    """Made once, so that the requests of a server share its engine."""
+    """Made once, so that several choices share its engine."""
     from reasonry.accel.ahn import load_adapter, remember
 
     return remember(lm, load_adapter(lm.decoder, folder), window, write)

@@ -35,8 +35,8 @@ SMALL, LARGE = (1, 3), (6, 8)
 
 @dataclass(frozen=True)
 class Plan:
-    """The experiment's sizes. Temperature and steps were chosen in pilots on validation problems; the learning rate is the best of 0.0003,
-    0.001 and 0.003 on validation problems of held-out arithmetic."""
+    """The experiment's sizes. Temperature and steps were chosen in pilots on validation problems; the learning rate is the
+    better of 0.0003 and 0.001 on validation problems of held-out arithmetic."""
 
     teaching: int = 900
     batch: int = 2048

@@ -42,7 +42,7 @@ class AnyQuestion:
         return Verdict(None, None, "a request brings no gold answer", self.extract(answer))
 
 
-_PLACE = re.compile(r"[?&](by|pool|rm)=")
+_PLACE = re.compile(r"[?&](by|pool|rm|adapter)=")
 """Options that would load a folder, read a file or call an address of the client's choice, with the server's own rights and keys."""
 
 

@@ -79,7 +79,7 @@ RECIPES: tuple[Entry, ...] = (
             Part("fp32 logits on both sides (`fp32_head`; `reasonry train` has all weights in fp32)", "lm/decoder.py"),
             Part("sampling one batch ahead of learning (`Recipe.lag`)", "train/loop.py"),
             Part("forced interruption of long thinking", "solve/interrupted.py"),
-            Part("sampling eight batches ahead, on machines of its own", None),
+            Part("sampling eight batches ahead, on machines of its own (PipelineRL-k)", "train/pipeline/controller.py"),
         ),
     ),
     Entry(
