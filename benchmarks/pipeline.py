@@ -1,11 +1,12 @@
 """Asynchronous training beside the loop that does one thing after the other: score, answers a second, idle shares, staleness, in one run.
 
-    python benchmarks/pipeline.py [--seeds 2] [--steps 120]
+    python benchmarks/pipeline.py [--seeds 2] [--steps 100] [--lr 3e-4]
 
 A model of 90 thousand weights, taught sums of three numbers whose steps it often only estimates (the task of ScaleRL's small runs), learns
 by ScaleRL's objective (CISPO with the ratio over the sampler) to work them out. Ways: the loop (sample, then learn); sampling ahead in the
-same process (k = 8); sampling on two Ray workers in lockstep (k = 0) and ahead (k = 8). Every way makes the same number of updates from
-the same number of answers, from the same start, once for each seed; every process computes with one thread.
+same process (k = 8); sampling on two Ray workers in lockstep (k = 0) and ahead (k = 2 and 8). Every way makes the same number of updates
+from the same number of answers, from the same start, once for each seed; every process computes with one thread. The learning rate is the
+one that ScaleRL's small runs chose; with `--lr 1e-3` staleness makes the policy swing, and k = 8 falls behind.
 
 One JSON line per way. `score`: test problems passed at temperature 1, the mean over problems and seeds; `low`, `high`: its 95 % bootstrap
 interval over problems. `against_loop`: the paired difference to the loop with its interval, problem by problem. `answers_per_second` is
@@ -50,7 +51,7 @@ from reasonry.train.rollout import rollout
 TASK = Sums()
 SPEC = f"single?max_tokens={LONGEST}"
 PROMPTS, G, ROWS = 16, 8, 128
-LR, WARMUP = 1e-3, 4
+WARMUP = 4
 TAUGHT = 300
 """Supervised steps of the start."""
 TRAINING, TESTED, ATTEMPTS = 1000, 160, 4
@@ -78,7 +79,8 @@ def ways(folder: Path) -> dict[str, tuple[int | None, int, Sampler]]:
         "loop": (None, 0, lambda lm: None),
         "ahead, one process": (8, 0, here),
         "lockstep, two Ray workers": (0, 2, partial(on_ray, 0)),
-        "ahead, two Ray workers": (8, 2, partial(on_ray, 8)),
+        "ahead, two Ray workers, k = 2": (2, 2, partial(on_ray, 2)),
+        "ahead, two Ray workers, k = 8": (8, 2, partial(on_ray, 8)),
     }
 
 
@@ -92,11 +94,11 @@ class Seen:
     records: list[Record]
 
 
-async def measured(folder: Path, sampler: Sampler, steps: int, seed: int, path: Path) -> Seen:
+async def measured(folder: Path, sampler: Sampler, steps: int, lr: float, seed: int, path: Path) -> Seen:
     """Trains and tests."""
     stamps: list[float] = []
     recipe = Recipe(
-        objective=find("scalerl").objective, lr=LR, steps=steps, prompts=PROMPTS, group=G, schedule=WarmCosine(WARMUP, steps, 1.0),
+        objective=find("scalerl").objective, lr=lr, steps=steps, prompts=PROMPTS, group=G, schedule=WarmCosine(WARMUP, steps, 1.0),
         save_every=steps, seed=seed,
     )  # fmt: skip
     run: Run = open_run(path, describe(recipe), resume=False)
@@ -140,7 +142,8 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--lr", type=float, default=3e-4, help="that of ScaleRL's small runs")
     args = parser.parse_args()
     torch.set_num_threads(1)
     import ray
@@ -151,7 +154,7 @@ def main() -> None:
         every: dict[str, list[Seen]] = {}
         for seed in range(args.seeds):
             for i, (name, (_, _, sampler)) in enumerate(ways(folder).items()):  # ways alternate, so that what else runs here hits all alike
-                seen = asyncio.run(measured(folder, sampler, args.steps, seed, Path(scratch) / f"{seed}-{i}"))
+                seen = asyncio.run(measured(folder, sampler, args.steps, args.lr, seed, Path(scratch) / f"{seed}-{i}"))
                 every.setdefault(name, []).append(seen)
                 print(f"# seed {seed}, {name}: {np.mean(seen.passed):.3f} passed, {seen.rate:.0f} answers/s", flush=True)
         ray.shutdown()
@@ -163,6 +166,7 @@ def main() -> None:
             rate = statistics.median(run.rate for run in runs)
             row = {
                 "what": "asynchronous training", "way": name, "k": k, "workers": workers, "seeds": args.seeds, "steps": args.steps,
+                "lr": args.lr,
                 "answers": args.steps * PROMPTS * G, "score": round(score, 4), "low": round(low, 4), "high": round(high, 4),
                 "against_loop": [round(x, 4) for x in apart], "answers_per_second": round(rate, 1), "ratio": round(rate / loop, 2),
                 **idle(runs, k), "staleness": average(runs, "staleness"),
