@@ -32,6 +32,9 @@ SPECS = [
     "best-of-n?n=2&max_tokens=4",
     "delethink?C=5&m=3&I=3&keep_head=1",
     "interrupted?lo=2&hi=4&answer=2&phrase=12&close=hash",
+    "deepsearch?n=2&chunk=2&depth=3&max_tokens=4&ends=2",
+    "agglm?m=2&max_tokens=4&of=single?max_tokens=3",
+    "tool-loop?turns=2&max_tokens=4",
 ]
 PLAIN = Objective(
     advantage=Outcome(group_mean, unscaled), ratio=Ratio(per_token, recomputed), surrogate=Weighted(), aggregate=trajectory_mean
