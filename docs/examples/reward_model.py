@@ -33,4 +33,4 @@ def fit(data: Path, model: str, out: Path, steps: int = 200) -> Path:
 
 
 if __name__ == "__main__":
-    print(fit(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))
+    print(fit(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])) if len(sys.argv) == 4 else __doc__)

@@ -34,7 +34,7 @@ def test_the_json_is_one_document_with_words_code_and_exports() -> None:
     assert set(objectives) == set(CATALOGUE)
     assert objectives["dapo"]["trl"]["args"]["loss_type"] == "dapo"
     assert objectives["ppo"]["missing"] == []
-    assert objectives["deepsearch"]["missing"]
+    assert objectives["sfr-deepresearch"]["missing"]
     assert len(shown["map"]) == len(TAXONOMY)
 
 

@@ -235,7 +235,7 @@ def test_show_prints_a_recipe_that_is_read_back(tmp_path: Path, capsys: pytest.C
         (["--model", "pocket-1m", "--sft", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--model", "pocket-1m", "--sft", "x.jsonl", "--evaluate", "5"], "evaluate: is 5; a file of answers is no task"),
         (["--model", "pocket-1m", "--sft", "sudoku6"], "data: 'sudoku6' is a task that does not demonstrate"),
-        (["--recipe", "no-such-recipe"], "'no-such-recipe' is no file and none of cispo, dapo"),
+        (["--recipe", "no-such-recipe"], "'no-such-recipe' is no file and none of agglm, cispo, dapo"),
         (["--resume"], "add --out"),
         (["--resume", "--out", "nowhere"], "nowhere holds no recipe.toml"),
     ],

@@ -19,7 +19,7 @@ from reasonry.train.verifiers_trace import from_trace, read_traces, to_trace, wr
 TASK = Digits()
 SPECS = {
     "single": "single?max_tokens=4", "self-consistency": "self-consistency?k=3&max_tokens=4", "best-of-n": "best-of-n?n=2&max_tokens=4",
-    "delethink": "delethink?C=5&m=3&I=3&keep_head=1",
+    "delethink": "delethink?C=5&m=3&I=3&keep_head=1", "agglm": "agglm?m=2&max_tokens=4&of=single?max_tokens=3",
 }  # fmt: skip
 PROBLEM = Problem("train/7", (Message("system", "Digits."), Message("user", "7")), "7")
 

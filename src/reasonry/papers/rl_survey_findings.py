@@ -110,13 +110,13 @@ CLAIMS = (
     ),
     Claim(
         "sharpening", Kind.EFFECT, "RL sharpens: pass@1 rises, while pass@128 does not.",
-        "pass@128 rises with a 95 % interval above zero; holds where pass@1's interval is wholly above zero and pass@128's is not. Where "
-        "pass@1's is not, the training did not take, and nothing is said",
+        "pass@128 rises with a 95 % interval above zero; holds where pass@1's interval is wholly above zero and pass@128's is not. Nothing "
+        "is said where pass@1's is not",
     ),
     Claim(
         "discovery", Kind.EFFECT, "RL discovers: it solves problems that the model before it never solved in 128 attempts.",
         "on problems with none of 128 right before, 128 attempts after training solve no more than another 128 before do; holds where "
-        "the difference's 95 % interval is wholly above zero. Where pass@1 does not rise, nothing is said",
+        "the difference's 95 % interval is above zero. Nothing is said where pass@1 does not rise",
     ),
 )  # fmt: skip
 
