@@ -115,7 +115,7 @@ CLAIMS = (
     ),
     Claim(
         "discovery", Kind.EFFECT, "RL discovers: it solves problems that the model before it never solved in 128 attempts.",
-        "on problems with none of 128 right before, 128 attempts after training solve no more than another 128 before do; holds where "
+        "with none of 128 right before, 128 attempts after training solve no more than another 128 before do; holds where "
         "the 95 % interval is above zero; unclear where pass@1 does not rise",
     ),
 )  # fmt: skip
