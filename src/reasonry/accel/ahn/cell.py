@@ -11,6 +11,7 @@ Letters: B rows, T tokens, D width, H query heads, K head size.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
@@ -25,7 +26,7 @@ Write = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor,
 """(q, k, v [B, H, T, K], log a, b [B, H, T], state [B, H, K, K]) -> what each q reads after its write, and the state that is left."""
 
 
-class Hippocampus(nn.Module):
+class Hippocampus(nn.Module, ABC):
     """What the three cells share: the reading side. What is written and how, gates and norm are the cells' own."""
 
     write: ClassVar[Write]
@@ -37,13 +38,13 @@ class Hippocampus(nn.Module):
         self.o_proj = nn.Parameter(torch.zeros(c.num_heads, c.head_dim, c.head_dim))
         self.eps = c.norm_eps
 
+    @abstractmethod
     def gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, T, D] -> log a, b [B, H, T] in fp32: how much of the state stays, how much of the token is written."""
-        raise NotImplementedError
 
+    @abstractmethod
     def normed(self, o: Tensor, gate: Tensor) -> Tensor:
         """o [B, T, H, K] read from the state, silu(g) [B, T, H, 1] -> [B, T, H, K]: RMS norm within each head, then the gate."""
-        raise NotImplementedError
 
     def read(self, x: Tensor, o: Tensor) -> Tensor:
         """x [B, T, D] of the reading tokens, o [B, H, T, K] -> y [B, T, H, K], to be added to what attention gives."""
