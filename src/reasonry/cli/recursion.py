@@ -31,9 +31,12 @@ MODEL = "model"
 
 
 def run_recursion(s: TRMSettings, config: Mapping[str, Any], recipe: str, out: Path, resume: bool, command: str) -> None:
-    """The whole of it: trains, saves, tests, writes `report.html`, says what came out."""
+    """The whole of it: trains, saves, tests, writes `report.html`, says what came out.
+
+    A run may be gone on with to another number of steps, more or fewer: no rate depends on it.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    run = open_run(out, config, resume)
+    run = open_run(out, {key: value for key, value in config.items() if key != "steps"}, resume)
     if not (out / "recipe.toml").exists():
         run.write("recipe.toml", recipe)
     run.write("command.txt", command + "\n")

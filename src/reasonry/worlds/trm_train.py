@@ -210,7 +210,7 @@ def train(
     validate: Validate | None = None,
     tell: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> TRM:
-    """Trains `model` in place and leaves it with its averaged weights: the last ones, or with `validate` the best.
+    """Trains `model` in place and leaves it with its averaged weights: the last ones, or with `validate` the best (of equal ones the latest).
 
     Goes on from the run's checkpoint where there is one. Every `log_every` steps a record goes to `steps.jsonl` and to `tell`.
     """
@@ -233,7 +233,7 @@ def train(
             run.append(STEPS, record)
             tell(record)
             sums, count = {}, 0
-            if "validation" in record and (at.best is None or record["validation"] > at.best):
+            if "validation" in record and (at.best is None or record["validation"] >= at.best):
                 at.best = record["validation"]
                 save_whole(run.path / BEST, {"average": at.average.weights, "model": model.state_dict()})
         if saving:
