@@ -91,7 +91,7 @@ def main() -> None:
             print(json.dumps(line), flush=True)
             for cell in CELLS:
                 ms = ours(decoder, cell, context, a.tokens)
-                kept = cache_bytes(SHAPE, WINDOW, WINDOW.rows, 4, True) // SHAPE.num_layers
+                kept = cache_bytes(SHAPE, WINDOW.rows, 4, True)
                 line = {**common, "way": f"reasonry, {cell}", "version": version("reasonry"), "ms": round(ms, 2), "bytes_per_block": kept}
                 print(json.dumps({**line, "ratio": round(peer / ms, 2)}), flush=True)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reasonry.core import Result
 from reasonry.papers.ahn import PAPER, run
-from reasonry.papers.ahn_findings import CE, CLAIMS, FULL, GDN, LEARNED, ONE, PLAIN, POOLED, SWAPPED, Plan, Row, findings
+from reasonry.papers.ahn_findings import CE, CLAIMS, FULL, GDN, LEARNED, ONE, PLAIN, POOLED, SWAPPED, Identity, Plan, Row, findings
 from reasonry.papers.ahn_task import Notes
 
 
@@ -51,13 +51,18 @@ def test_verdicts_follow_the_rules() -> None:
     plan = Plan()
     good = {FULL: 0.98, GDN: 0.8, PLAIN: 0.3, SWAPPED: 0.35, POOLED: 0.4, CE: 0.7, ONE: 0.72}
     hard = {FULL: 0.95, GDN: 0.31, PLAIN: 0.3, SWAPPED: 0.3, POOLED: 0.3, CE: 0.3, ONE: 0.3}
-    found = {f.claim: f.result for f in findings(plan, made(plan, good) + made(plan, hard, "many keys"), 1e-6, (0.467, 0.2595))}
+    found = {
+        f.claim: f.result
+        for f in findings(plan, made(plan, good) + made(plan, hard, "many keys"), [Identity(1e-12, 2e-5, 30)], (0.467, 0.2595))
+    }
     assert set(found) == {c.id for c in CLAIMS}
     assert set(found.values()) == {Result.HOLDS}
     bad = good | {GDN: 0.3, PLAIN: 0.31, SWAPPED: 0.32, POOLED: 0.4, CE: 0.5}
-    found = {f.claim: f.result for f in findings(plan, made(plan, bad) + made(plan, good, "many keys"), 1e-3, (0.5, 0.26))}
+    found = {
+        f.claim: f.result for f in findings(plan, made(plan, bad) + made(plan, good, "many keys"), [Identity(1e-3, 1e-3, 30)], (0.5, 0.26))
+    }
     assert set(found.values()) == {Result.FAILS}
-    weak = {f.claim: f.result for f in findings(plan, made(plan, good | {FULL: 0.6}), 0.0, (0.467, 0.26))}
+    weak = {f.claim: f.result for f in findings(plan, made(plan, good | {FULL: 0.6}), [Identity(0, 0, 1)], (0.467, 0.26))}
     assert weak["memory"] is Result.UNCLEAR
 
 

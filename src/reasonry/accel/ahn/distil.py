@@ -3,15 +3,18 @@ drawn to the first's beyond the window. Only the cells learn.
 
     L = mean over t ≥ W with a label of KL(p_full(·|x_≤t) ‖ p_window(·|x_≤t)),   W the window and the sinks together
 
-The window and the sinks are drawn anew for every batch, so that the memory does not fit one size alone.
+Other losses: cross-entropy with the tokens themselves, and the squared distance of what attention gives in each patched block.
 
-Letters: B rows, T tokens, V vocabulary.
+Departures: the window and the sinks are drawn anew for every batch (the paper: every sequence, which is the same for batches of one), so
+that the memory does not fit one size alone; the distance of blocks is taken where the other losses are, not at every place beyond W.
+
+Letters: B rows, T tokens, N places compared, V vocabulary, Hq heads, K head size.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,25 +22,55 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reasonry.accel.ahn.adapter import Adapter
-from reasonry.accel.ahn.memory import Memory, Window
+from reasonry.accel.ahn.memory import Edit, Memory, Window, as_they_are
 from reasonry.core import UserError
 from reasonry.lm.decoder import Decoder
-from reasonry.nn.attention import causal
+from reasonry.nn.attention import Attend, Site, causal
 
 Windows = Callable[[int, random.Random], Window]
 """(tokens of the sequence, random numbers) -> the window of a batch."""
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(teacher's logits [N, V], student's [N, V], the tokens that follow [N]) -> a scalar."""
+Streams = tuple[Tensor, Tensor, Tensor]
+Loss = Callable[[Decoder, Adapter, "Sequences", Window], Tensor]
+"""(model, its cells, batch, window) -> a scalar, with a gradient for the cells. Raises UserError where nothing lies beyond the window."""
 
 
-def kl(teacher: Tensor, student: Tensor, following: Tensor) -> Tensor:
+def kl(decoder: Decoder, adapter: Adapter, batch: Sequences, window: Window) -> Tensor:
     """Mean KL(teacher ‖ student) over the whole vocabulary, in nats."""
+    teacher, student, _ = streams(decoder, adapter, batch, window)
     return F.kl_div(student.float().log_softmax(-1), teacher.float().log_softmax(-1), log_target=True, reduction="batchmean")
 
 
-def cross_entropy(teacher: Tensor, student: Tensor, following: Tensor) -> Tensor:
-    """Of the tokens that follow; the teacher is not asked."""
-    return F.cross_entropy(student.float(), following)
+def cross_entropy(decoder: Decoder, adapter: Adapter, batch: Sequences, window: Window) -> Tensor:
+    """Of the tokens that follow, in nats; the teacher is not asked."""
+    where = beyond(batch, window)
+    student = decoder(batch.ids, _positions(batch), Memory(adapter, window, len(batch.ids), keeps=False)).last[where]
+    return F.cross_entropy(decoder.logits(student).float(), batch.ids[:, 1:][where[:, :-1]])
+
+
+def layerwise(scaled: Callable[[Tensor], Tensor] = Tensor.float) -> Loss:
+    """The mean squared distance of what attention gives before its output matrix, over patched blocks, places and numbers.
+
+    `scaled` [N, Hq K] -> [N, Hq K] is applied to both first; `unit` compares directions alone, as the paper's code does on request.
+    """
+
+    def loss(decoder: Decoder, adapter: Adapter, batch: Sequences, window: Window) -> Tensor:
+        where, patched = beyond(batch, window), [i for i in range(decoder.config.num_layers) if i not in adapter.full]
+        seen, made = _Watched(causal(), where), _Watched(Memory(adapter, window, len(batch.ids), keeps=False), where)
+        with torch.no_grad():
+            decoder(batch.ids, _positions(batch), seen)
+        decoder(batch.ids, _positions(batch), made)
+        return torch.stack([F.mse_loss(scaled(made.gave[i]), scaled(seen.gave[i])) for i in patched]).mean()
+
+    return loss
+
+
+def unit(x: Tensor) -> Tensor:
+    """x [..., n] with length 1."""
+    return F.normalize(x.float(), dim=-1)
+
+
+LOSSES: Mapping[str, Loss] = {"kl": kl, "ce": cross_entropy, "distill": layerwise(), "distill-unit": layerwise(unit)}
+"""By the names of the paper's `loss_type`."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +124,32 @@ def pieces(texts: Iterable[Sequence[int]], tokens: int, rows: int) -> Iterator[S
             yield Sequences(batch, torch.ones_like(batch, dtype=torch.bool))
 
 
-def streams(decoder: Decoder, adapter: Adapter, batch: Sequences, window: Window) -> tuple[Tensor, Tensor, Tensor]:
-    """The teacher's and the student's logits [N, V] where the next token is labelled and beyond the window, and that token [N].
-
-    Raises UserError where there is no such place.
-    """
-    ids, (B, T) = batch.ids, batch.ids.shape
+def beyond(batch: Sequences, window: Window) -> Tensor:
+    """[B, T] bool: where the next token is labelled and both streams differ. Raises UserError where that is nowhere."""
     places = torch.zeros_like(batch.labelled)
     places[:, window.rows : -1] = batch.labelled[:, window.rows + 1 :]
     if not bool(places.any()):
+        T = batch.ids.shape[1]
         raise UserError(f"ahn: no token beyond the window of {window.rows} is labelled in sequences of {T}; use a smaller window")
-    positions = torch.arange(T, device=ids.device).expand(B, T)
+    return places
+
+
+def streams(decoder: Decoder, adapter: Adapter, batch: Sequences, window: Window, write: bool = True, edit: Edit = as_they_are) -> Streams:
+    """The teacher's and the student's logits [N, V] at the places `beyond` the window, and the tokens [N] that follow them.
+
+    `write` and `edit` are the memory's: for the plain window, and for controls.
+    """
+    where = beyond(batch, window)
     with torch.no_grad():
-        taught = decoder.logits(decoder(ids, positions, causal()).last[places])
-    memory = Memory(adapter, window, B, keeps=False)
-    return taught, decoder.logits(decoder(ids, positions, memory).last[places]), ids[:, 1:][places[:, :-1]]
+        taught = decoder.logits(decoder(batch.ids, _positions(batch), causal()).last[where])
+    memory = Memory(adapter, window, len(batch.ids), write, keeps=False, edit=edit)
+    student = decoder.logits(decoder(batch.ids, _positions(batch), memory).last[where])
+    return taught, student, batch.ids[:, 1:][where[:, :-1]]
+
+
+def optimizer_of(adapter: Adapter, weight_decay: float = 0.01) -> torch.optim.Optimizer:
+    """AdamW over the cells."""
+    return torch.optim.AdamW(adapter.parameters(), weight_decay=weight_decay)
 
 
 def distil(
@@ -117,30 +161,51 @@ def distil(
     steps: int | None = None,
     windows: Windows = Drawn(),
     loss: Loss = kl,
-    weight_decay: float = 0.01,
+    optimizer: torch.optim.Optimizer | None = None,
+    done: int = 0,
     seed: int = 0,
 ) -> Iterator[float]:
-    """One step of AdamW on the cells for every batch, and its loss; `lr` warms up, then falls by a cosine over `steps` where that is given.
+    """One step on the cells for every batch, and its loss; `lr` warms up, then falls by a cosine over `steps` where that is given.
 
-    The decoder's weights take no gradient while this runs, and are what they were after it.
+    The decoder's weights take no gradient while this runs, and are what they were after it. To go on after a stop: the same batches again,
+    the `optimizer` (left out: `optimizer_of(adapter)`) with what it held, and how many steps were `done`; their batches are passed over.
     """
     asked = [p.requires_grad for p in decoder.parameters()]
     decoder.requires_grad_(False)
-    optimizer = torch.optim.AdamW(adapter.parameters(), lr=lr, weight_decay=weight_decay)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _factor(s, warmup, steps))
-    rng = random.Random(seed)
+    optimizer, rng = optimizer or optimizer_of(adapter), random.Random(seed)
     try:
-        for batch in batches:
-            found = loss(*streams(decoder, adapter, batch, windows(batch.ids.shape[1], rng)))
+        for step, batch in enumerate(batches):
+            window = windows(batch.ids.shape[1], rng)
+            if step < done:
+                continue
+            for group in optimizer.param_groups:
+                group["lr"] = lr * _factor(step, warmup, steps)
+            found = loss(decoder, adapter, batch, window)
             optimizer.zero_grad(set_to_none=True)
             found.backward()
             torch.nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
             optimizer.step()
-            rate.step()
             yield float(found.detach())
     finally:
         for p, had in zip(decoder.parameters(), asked, strict=True):
             p.requires_grad_(had)
+
+
+class _Watched:
+    """An `Attend` that keeps what it gave, at some places: block -> [N, Hq K]."""
+
+    def __init__(self, attend: Attend, where: Tensor) -> None:
+        self.attend, self.where = attend, where
+        self.gave: dict[int, Tensor] = {}
+
+    def __call__(self, site: Site, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = self.attend(site, x, q, k, v)
+        self.gave[site.layer] = out[self.where].flatten(1)
+        return out
+
+
+def _positions(batch: Sequences) -> Tensor:
+    return torch.arange(batch.ids.shape[1], device=batch.ids.device).expand_as(batch.ids)
 
 
 def _factor(step: int, warmup: int, steps: int | None) -> float:

@@ -30,7 +30,8 @@ def remember(lm: LocalLM, adapter: Adapter, window: Window, write: bool = True) 
     `write` false: nothing is written into the memory, so it is the plain sliding window with sinks.
     """
     name = f"{lm.name}+{adapter.name if write else 'window'}-{window.sinks}-{window.size}"
-    engine = WindowEngine(lm.decoder, adapter, window, lm.engine.scheduler.max_rows, lm.engine.pool.size, write)
+    tokens = max(lm.engine.pool.size, lm.decoder.config.max_position)
+    engine = WindowEngine(lm.decoder, adapter, window, lm.engine.scheduler.max_rows, tokens, write)
     return LocalLM(lm.decoder, lm.tokenizer, name, engine=engine)
 
 
@@ -61,11 +62,12 @@ class WindowEngine(Engine):
     def cost(self, job: Job) -> Cost:
         """What a job has spent: pairs in the window alone, the cells' operations, and a memory that does not grow."""
         c, spent = self.config, super().cost(job)
-        computed = job.prefilled + job.decoded
+        computed, patched = job.prefilled + job.decoded, c.num_layers - len(self.adapter.full)
         attended, evicted = pairs(computed, self.window), max(computed - self.window.rows, 0)
-        less = c.num_layers * (key_flops(c) * (job.pairs - attended) - cell_flops(c, evicted))
-        held = cache_bytes(c, self.window, min(job.peak, self.window.rows), self.dtype.itemsize, evicted > 0)
-        return replace(spent, flops=spent.flops - less, peak_kv_bytes=held)
+        less = patched * (key_flops(c) * (job.pairs - attended) - cell_flops(c, evicted * self.write))
+        held = patched * cache_bytes(c, min(job.peak, self.window.rows), self.dtype.itemsize, self.write and evicted > 0)
+        whole = len(self.adapter.full) * job.peak * self.pool.site_bytes()
+        return replace(spent, flops=spent.flops - less, peak_kv_bytes=held + whole)
 
     def _forward(self, steps: list[tuple[Job, int]]) -> Tensor:
         out = torch.empty(len(steps), self.config.hidden_size, dtype=self.dtype, device=self.device)

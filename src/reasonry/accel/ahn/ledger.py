@@ -51,10 +51,9 @@ def pairs(tokens: int, window: Window) -> int:
     return full * (full + 1) // 2 + max(tokens - window.rows, 0) * window.rows
 
 
-def cache_bytes(c: DecoderConfig, window: Window, rows: int, itemsize: int, used: bool) -> int:
-    """Bytes all blocks keep for a context with `rows` tokens in window and sinks: keys, values, gates (fp32), and the state (fp32)."""
-    state = 4 * c.num_heads * c.head_dim**2 if used else 0
-    return c.num_layers * (rows * (2 * c.num_kv_heads * c.head_dim * itemsize + 2 * 4 * c.num_heads) + state)
+def cache_bytes(c: DecoderConfig, rows: int, itemsize: int, used: bool) -> int:
+    """Bytes a patched block keeps for a context with `rows` tokens in window and sinks: keys, values, gates (fp32), the state (fp32)."""
+    return rows * (full_cache(c, 1) * itemsize + 2 * 4 * c.num_heads) + (4 * c.num_heads * c.head_dim**2 if used else 0)
 
 
 def _projections(c: DecoderConfig, L: int) -> float:

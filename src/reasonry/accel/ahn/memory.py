@@ -7,6 +7,8 @@ sinks + size tokens never touches the state, and attention is the base model's.
 Keys stand where they were rotated, so the order of the rows that hold them is of no account: token j ≥ sinks stands in row
 sinks + (j − sinks) mod size, and is written over by token j + size, at the very step that writes it into the state.
 
+Blocks that the adapter leaves with full attention keep every token's keys, token j in row j.
+
 Letters: B rows, T new tokens, R = sinks + size kept rows, Hq, Hkv, K head size, D width.
 """
 
@@ -85,6 +87,28 @@ class Kept:
         return [(self.kv, other.kv), (self.gates, other.gates), (self.state, other.state)]
 
 
+@dataclass(frozen=True)
+class Whole:
+    """What a block with full attention keeps between passes."""
+
+    kv: Tensor
+    """Keys, then values: [2, B, S, Hkv, K], token j in row j; S grows."""
+
+    def rows(self, which: Tensor) -> Whole:
+        """As `Kept.rows`."""
+        return Whole(self.kv[:, which])
+
+    def beside(self, other: Whole) -> Whole:
+        """As `Kept.beside`."""
+        S = max(self.kv.shape[2], other.kv.shape[2])
+        return Whole(torch.cat((self.holding(S).kv, other.holding(S).kv), dim=1))
+
+    def holding(self, rows: int) -> Whole:
+        """With room for so many tokens at least; room is doubled, so that growing costs little."""
+        S = self.kv.shape[2]
+        return self if rows <= S else Whole(F.pad(self.kv, (0, 0, 0, 0, 0, max(rows, 2 * S) - S)))
+
+
 class Memory:
     """An `Attend` that remembers: hand it to `Decoder.forward` for tokens that follow those it has `seen`, then call `advance`.
 
@@ -101,12 +125,14 @@ class Memory:
         self.evicted = 0
         """Tokens written into states so far, over rows, of one block: more than 0, or the memory was never used."""
         self._kept: dict[Site, Kept] = {}
+        self._whole: dict[Site, Whole] = {}
 
     def __call__(self, site: Site, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """x [B, T, D], q [B, T, Hq, K], k and v [B, T, Hkv, K] -> [B, T, Hq, K]."""
         w, T = self.window, q.shape[1]
         new = self.seen[:, None] + torch.arange(T, device=q.device)
-        cell = self.adapter.cell(site.layer)
+        if (cell := self.adapter.cell(site.layer)) is None:
+            return self._everything(site, q, torch.stack((k, v)), new)
         gates = torch.stack(cell.gates(x)).mT
         kept = self._kept.get(site)
         past = kept is not None and self.keeps
@@ -123,7 +149,7 @@ class Memory:
         leaving = new - w.size
         if bool((leaving >= w.sinks).any()):
             state = q.new_zeros(len(q), q.shape[2], q.shape[3], q.shape[3], dtype=torch.float32) if kept is None else kept.state
-            read, state = self._recall(cell, x, q, kv, all_gates, self._place(leaving, tokens.shape[1] - T), leaving >= w.sinks, state)
+            read, state = self._recall(cell, x, q, kv, all_gates, leaving, tokens.shape[1] - T, state)
             out = out + read
             kept = kept if kept is None else replace(kept, state=state)
         if self.keeps and kept is not None:
@@ -139,7 +165,9 @@ class Memory:
     def take(self, rows: Tensor) -> Memory:
         """Those rows [n], in that order, as a memory of their own."""
         other = Memory(self.adapter, self.window, len(rows), self.write, self.keeps, self.edit)
-        other.seen, other._kept = self.seen[rows], {site: kept.rows(rows) for site, kept in self._kept.items()}
+        other.seen = self.seen[rows]
+        other._kept = {site: kept.rows(rows) for site, kept in self._kept.items()}
+        other._whole = {site: whole.rows(rows) for site, whole in self._whole.items()}
         return other
 
     def beside(self, other: Memory) -> Memory:
@@ -147,17 +175,30 @@ class Memory:
         both = Memory(self.adapter, self.window, 0, self.write, self.keeps, self.edit)
         both.seen = torch.cat((self.seen, other.seen))
         both._kept = {site: kept.beside(other._kept[site]) for site, kept in self._kept.items()}
+        both._whole = {site: whole.beside(other._whole[site]) for site, whole in self._whole.items()}
         return both
 
+    def _everything(self, site: Site, q: Tensor, kv: Tensor, new: Tensor) -> Tensor:
+        """Full attention for the tokens `new` [B, T], keys and values kv [2, B, T, Hkv, K]."""
+        if not self.keeps:
+            return attention(q, kv[0], kv[1], causal=True)
+        S = int(new[:, -1].max()) + 1
+        whole = (self._whole[site] if site in self._whole else Whole(kv[:, :, :0])).holding(S)
+        whole.kv[:, torch.arange(len(new), device=new.device)[:, None], new] = kv
+        self._whole[site] = whole
+        seen = torch.arange(S, device=new.device) <= new[:, :, None]
+        return attention(q, whole.kv[0, :, :S], whole.kv[1, :, :S], mask=seen[:, None])
+
     def _recall(
-        self, cell: Hippocampus, x: Tensor, q: Tensor, kv: Tensor, gates: Tensor, place: Tensor, written: Tensor, state: Tensor
+        self, cell: Hippocampus, x: Tensor, q: Tensor, kv: Tensor, gates: Tensor, leaving: Tensor, held: int, state: Tensor
     ) -> tuple[Tensor, Tensor]:
         """What every query reads from the state once the token that leaves with it is written, [B, T, Hq, K], and the state after.
 
-        `place` [B, T] is where that token stands among the keys; `written` is false where none leaves.
+        `leaving` [B, T] is that token, below the sinks where none leaves; the first `held` keys are those kept.
         """
         if not self.write:
             return torch.zeros_like(q), state
+        place, written = self._place(leaving, held), leaving >= self.window.sinks
         rows = torch.arange(len(q), device=q.device)[:, None]
         groups = q.shape[2] // kv.shape[3]
         k, v = kv[:, rows, place].transpose(2, 3).float()
@@ -166,7 +207,7 @@ class Memory:
         query = F.normalize(q.transpose(1, 2).float(), dim=-1) * q.shape[-1] ** -0.5
         write = fastest(type(cell).write, q.device)
         read, state = write(query, each(F.normalize(k, dim=-1)), each(self.edit(v)), log_a, b, state)
-        y = cell.read(x, read)
+        y = cell.read(x, read, (leaving - self.window.sinks + 1).clamp(min=1) / self.window.rows)
         return torch.where(written[:, :, None, None], y, torch.zeros_like(y)), state
 
     def _place(self, token: Tensor, held: int) -> Tensor:
