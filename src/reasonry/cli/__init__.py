@@ -28,6 +28,10 @@ SHORT_CHUNKS = "?C=32&m=16&I=32"
 
 MODEL = "pocket, pocket-1m, a checkpoint folder (a TRM's too), or an endpoint as http://host:port/v1#model-name."
 SOLVER = "single, self-consistency, best-of-n or delethink, with options after a question mark: 'delethink?C=64&m=32'."
+NAMED = (
+    "Serve a solver as MODEL:NAME; its SPEC may name folders and addresses, which a client's may not. "
+    "With several models write MODEL:NAME=SPEC. Repeat it."
+)
 KEY = "Environment variable that holds the endpoint's key."
 BUDGET = "Limit of one attempt: sampled tokens (256), or units as tokens=4096,calls=8."
 
@@ -141,15 +145,17 @@ async def _solve(question: str, model: str, solver: str, budget: Budget, seed: i
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--key-variable", metavar="NAME", help="Environment variable that holds the key clients must send.  [default: no key]")
 @click.option("--max-rows", type=click.IntRange(1), default=64, show_default=True, help="Most sequences a model computes at once.")
-def serve(models: tuple[str, ...], host: str, port: int, key_variable: str | None, max_rows: int) -> None:
+@click.option("--solver-as", "named", multiple=True, metavar="NAME=SPEC", help=NAMED)
+def serve(models: tuple[str, ...], host: str, port: int, key_variable: str | None, max_rows: int, named: tuple[str, ...]) -> None:
     """Serve models, and every method on top of them (as pocket:delethink), to any OpenAI client."""
     from reasonry.lm.load import load_lm
     from reasonry.serve.app import key_for
     from reasonry.serve.app import run as run_server
+    from reasonry.serve.catalogue import named_choices
 
     key_for(host, key_variable)
-    lms = [load_lm(spec, max_rows=max_rows) for spec in models]
-    run_server({lm.name: lm for lm in lms}, host=host, port=port, key_variable=key_variable)
+    lms = {lm.name: lm for lm in [load_lm(spec, max_rows=max_rows) for spec in models]}
+    run_server(lms, host=host, port=port, key_variable=key_variable, named=named_choices(named, lms))
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""A choice of `compare` and `solve`: a solver's spec, or a cheaper form of the model with a solver over it.
+"""A choice of `compare`, `solve` and `serve`: a solver's spec, or a cheaper form of the model with a solver over it.
 
 `ahn?adapter=FOLDER&window=64&sinks=4&of=self-consistency?k=4` is four answers and a vote by the model with that adapter; without `of` it is
 one plain answer. `of` comes last, for it is a whole spec with options of its own.
@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl
+from typing import Any, cast
+from urllib.parse import parse_qsl, quote
 
 from reasonry.core import LM, Solver, Task, UserError
-from reasonry.solve.build import SOLVERS, Options, build_solver
-
-if TYPE_CHECKING:
-    from reasonry.accel.ahn import Window
-    from reasonry.lm.local import LocalLM
+from reasonry.solve.build import SOLVERS, Options, build_solver, read_options
+from reasonry.solve.opened import Opened
 
 Patch = Callable[[LM, Options], LM]
-"""(model, options, which it closes) -> the cheaper model."""
+"""(model, options, which it closes) -> the cheaper model, loaded once in the options' `opened`."""
 
 
 def _ahn(lm: LM, o: Options) -> LM:
-    from reasonry.accel.ahn import Window
+    from reasonry.accel.ahn import Window, load_adapter, remember
     from reasonry.lm.local import LocalLM
 
     folder, window = o.read("adapter", "", str), Window(o.read("window", 1024, int), o.read("sinks", 0, int))
@@ -34,15 +30,7 @@ def _ahn(lm: LM, o: Options) -> LM:
         raise UserError(f"ahn: {lm.name} is an endpoint, whose attention is out of reach; name a model of this machine")
     if not folder:
         raise UserError("ahn: adapter is not given; name the folder that save_adapter wrote: ahn?adapter=FOLDER&window=64")
-    return _remembering(lm, folder, window, write)
-
-
-@lru_cache(maxsize=8)
-def _remembering(lm: LocalLM, folder: str, window: Window, write: bool) -> LM:
-    """Made once, so that several choices share its engine."""
-    from reasonry.accel.ahn import load_adapter, remember
-
-    return remember(lm, load_adapter(lm.decoder, folder), window, write)
+    return o.opened.once(("ahn", lm, folder, window, write), lambda: remember(lm, load_adapter(lm.decoder, folder), window, write))
 
 
 PATCHES: Mapping[str, Patch] = {"ahn": _ahn}
@@ -50,11 +38,31 @@ PATCHES: Mapping[str, Patch] = {"ahn": _ahn}
 CHOICES = (*SOLVERS, *PATCHES)
 
 
-def build_choice(spec: str, lm: LM, task: Task) -> Solver:
-    """The solver a spec names, over `lm` or a cheaper form of it; its `name` is the spec. Raises UserError for a bad one."""
-    name, _, query = spec.partition("?")
+def build_choice(spec: str, lm: LM, task: Task, opened: Opened | None = None) -> Solver:
+    """The solver a spec names, over `lm` or a cheaper form of it; its `name` is the spec. Raises UserError for a bad one.
+
+    What the spec names by a place is loaded in `opened`, as in `build_solver`.
+    """
+    name = spec.partition("?")[0]
     if name not in PATCHES:
-        return build_solver(spec, lm, task)
+        return build_solver(spec, lm, task, opened)
+    options = read_options(spec, opened)
+    of = options.read("of", "single", str)
+    return replace(cast(Any, build_solver(of, PATCHES[name](lm, options), task, options.opened)), name=spec)
+
+
+def with_options(spec: str, more: Mapping[str, str]) -> str:
+    """The spec with further options for every solver in it, the one behind `of` too; an option that a solver already has stays.
+
+    A cheaper form takes none of them: they are its solver's, the plain answer where it names none.
+    """
+    head, _, query = spec.partition("?")
     own, _, of = f"&{query}".partition("&of=")
-    options = Options(name, dict(parse_qsl(own, keep_blank_values=True)))
-    return replace(cast(Any, build_solver(of or "single", PATCHES[name](lm, options), task)), name=spec)
+    said = [own[1:]] if own[1:] else []
+    if head in PATCHES:
+        of = of or "single"
+    else:
+        had = {name for name, _ in parse_qsl(own, keep_blank_values=True)}
+        said += [f"{name}={quote(value)}" for name, value in more.items() if name not in had]
+    said += [f"of={with_options(of, more)}"] if of else []
+    return f"{head}?{'&'.join(said)}" if said else head

@@ -19,6 +19,7 @@ from reasonry.core import Solver, Task, UserError
 from reasonry.evaluate.choices import build_choice
 from reasonry.lm.load import load_lm
 from reasonry.solve.build import Options
+from reasonry.solve.opened import Opened
 from reasonry.worlds.trm_folder import is_trm, load_trm
 
 if TYPE_CHECKING:
@@ -110,4 +111,6 @@ async def _open(spec: str, max_rows: int, key_variable: str) -> AsyncIterator[tu
     async with AsyncExitStack() as stack:
         if isinstance(lm, AbstractAsyncContextManager):
             await stack.enter_async_context(lm)
-        yield lm.name, lambda solver, task: build_choice(solver, lm, task)
+        opened = Opened()
+        stack.push_async_callback(opened.close)
+        yield lm.name, lambda solver, task: build_choice(solver, lm, task, opened)

@@ -48,11 +48,14 @@ T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def build_app(lms: Mapping[str, LM], key: str | None = None) -> Starlette:
-    """The application over models by name; with a key, every path but `/` and `/health` wants it as a bearer token."""
+def build_app(lms: Mapping[str, LM], key: str | None = None, named: Mapping[tuple[str, str], str] | None = None) -> Starlette:
+    """The application over models by name; with a key, every path but `/` and `/health` wants it as a bearer token.
+
+    `named` are `Catalogue.named`; what they name is loaded here. Raises UserError where that cannot be, or there is no model.
+    """
     if not lms:
         raise UserError("serve: no model is named; name at least one, for example pocket")
-    catalogue = Catalogue(lms)
+    catalogue = Catalogue(lms, named or {})
     born = int(time.time())
 
     async def index(request: Request) -> Response:
@@ -96,6 +99,7 @@ def build_app(lms: Mapping[str, LM], key: str | None = None) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
+        await catalogue.opened.close()
         for lm in lms.values():
             if isinstance(lm, _Closable):
                 await lm.close()
@@ -118,13 +122,23 @@ def build_app(lms: Mapping[str, LM], key: str | None = None) -> Starlette:
     )
 
 
-def run(lms: Mapping[str, LM], host: str = "127.0.0.1", port: int = 8000, key_variable: str | None = None) -> None:
-    """Serves until interrupted. Raises UserError where the key is missing, the address is open without one, or the port is taken."""
-    app = build_app(lms, key_for(host, key_variable))
+def run(
+    lms: Mapping[str, LM],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    key_variable: str | None = None,
+    named: Mapping[tuple[str, str], str] | None = None,
+) -> None:
+    """Serves until interrupted. Raises UserError where the key is missing, the address is open without one, or the port is taken, and
+    what `build_app` does."""
+    app = build_app(lms, key_for(host, key_variable), named)
     with _listen(host, port) as listener:
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)
         shown = f"[{host}]" if ":" in host else host
-        print(f"Serving {', '.join(lms)} at http://{shown}:{listener.getsockname()[1]}/v1 (stop with Ctrl-C)", flush=True)
+        print(
+            f"Serving {', '.join([*lms, *map(':'.join, named or {})])} at http://{shown}:{listener.getsockname()[1]}/v1 (stop with Ctrl-C)",
+            flush=True,
+        )
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def aggregate(lm: LM, task: Task, o: Options, name: str, build: Build) -> Solver
     if file:
         source = Prepared({pool.problem.id: pool for pool in read_pools(Path(file), task)})
     elif by or of:
-        models = [load_lm(spec) for spec in by.split(",")] if by else [lm]
+        models = [o.opened.once(("lm", spec), partial(load_lm, spec)) for spec in by.split(",")] if by else [lm]
         plain = f"single?temperature={warm.temperature:g}&max_tokens={warm.max_tokens}"
         source = Solved([build(of or plain, model, task) for model in models], task)
     else:

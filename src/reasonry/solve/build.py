@@ -6,6 +6,7 @@ Invariant: an option nobody reads is an error, never ignored.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,7 @@ from reasonry.solve.deepsearch import DeepSearch
 from reasonry.solve.delethink import Carry, Delethink, head_and_tail, head_beside_tail, multi_head, summary, tail
 from reasonry.solve.explore import Explore, Stored, drop_none, loops, nothing_stored
 from reasonry.solve.interrupted import CLOSES, PHRASE, Interrupted
+from reasonry.solve.opened import Opened
 from reasonry.solve.self_consistency import SelfConsistency
 from reasonry.solve.single import Single
 from reasonry.solve.tool_loop import ToolLoop
@@ -30,8 +32,10 @@ T = TypeVar("T")
 class Options:
     """The options of one solver, read one by one and then closed. Lives while the solver is built."""
 
-    def __init__(self, solver: str, given: Mapping[str, str]) -> None:
+    def __init__(self, solver: str, given: Mapping[str, str], opened: Opened | None = None) -> None:
         self._solver, self._given, self._known = solver, dict(given), list[str]()
+        self.opened = opened or Opened()
+        """Where models and files that an option names are loaded."""
 
     def read(self, name: str, default: T, convert: Callable[[str], T], kind: str = "a number") -> T:
         """The option's value, or its default. Raises UserError where the text cannot be converted."""
@@ -89,7 +93,7 @@ def _self_consistency(lm: LM, task: Task, o: Options, name: str) -> Solver:
 def _best_of_n(lm: LM, task: Task, o: Options, name: str) -> Solver:
     score: Score = o.choice("score", "logprob", {"logprob": MEAN_LOGPROB, "judge": lm_judge(lm)})
     if reward_model := o.read("rm", "", str):
-        score = reward_score(load_scorer(reward_model))
+        score = reward_score(o.opened.once(("scorer", reward_model), lambda: load_scorer(reward_model)))
     return BestOfN(lm, task, o.read("n", 8, int), score, o.sampling(), name)
 
 
@@ -135,7 +139,7 @@ def _deepsearch(lm: LM, task: Task, o: Options, name: str) -> DeepSearch:
 
 
 def _agglm(lm: LM, task: Task, o: Options, name: str) -> Solver:
-    return aggregate(lm, task, o, name, build_solver)
+    return aggregate(lm, task, o, name, partial(build_solver, opened=o.opened))
 
 
 def _tool_loop(lm: LM, task: Task, o: Options, name: str) -> Solver:
@@ -159,12 +163,15 @@ SOLVERS: dict[str, Builder] = {
 """Every solver there is, by name."""
 
 
-def build_solver(spec: str, lm: LM, task: Task) -> Solver:
-    """The solver of a spec such as `single` or `delethink?C=64&m=32`; its `name` is the spec. Raises UserError for a bad one."""
-    name, _, query = spec.partition("?")
+def build_solver(spec: str, lm: LM, task: Task, opened: Opened | None = None) -> Solver:
+    """The solver of a spec such as `single` or `delethink?C=64&m=32`; its `name` is the spec. Raises UserError for a bad one.
+
+    What the spec names by a place is loaded in `opened`, by who will close it; left out, once more for every solver.
+    """
+    name = spec.partition("?")[0]
     if name not in SOLVERS:
         raise UserError(f"solver: {name!r} is not a solver; use one of {', '.join(SOLVERS)}")
-    options = _options(name, query, spec)
+    options = read_options(spec, opened)
     solver = SOLVERS[name](lm, task, options, spec)
     options.close()
     return solver
@@ -172,10 +179,10 @@ def build_solver(spec: str, lm: LM, task: Task) -> Solver:
 
 def build_explorer(spec: str, lm: LM, task: Task, stored: Stored = nothing_stored) -> Explore:
     """What makes groups of attempts in training, of a spec such as `deepsearch?chunk=16&share=0.5`. Raises UserError for a bad one."""
-    name, _, query = spec.partition("?")
+    name = spec.partition("?")[0]
     if name != "deepsearch":
         raise UserError(f"explore: {name!r} explores nothing; use deepsearch, or leave explore out")
-    options = _options(name, query, spec)
+    options = read_options(spec)
     search = _deepsearch(lm, task, options, spec)
     explorer = Explore(
         search,
@@ -188,10 +195,12 @@ def build_explorer(spec: str, lm: LM, task: Task, stored: Stored = nothing_store
     return explorer
 
 
-def _options(name: str, query: str, spec: str) -> Options:
+def read_options(spec: str, opened: Opened | None = None) -> Options:
+    """The options of a spec; `of`, the last one, is a whole spec and holds all that follows. Raises UserError for one given twice."""
+    name, _, query = spec.partition("?")
     query, inner, of = query.partition("&of=") if not query.startswith("of=") else ("", "&of=", query[3:])
     pairs = [*parse_qsl(query, keep_blank_values=True), *([("of", of)] if inner else [])]  # the last option: a whole spec, with its own
     given = dict(pairs)
     if len(given) < len(pairs):
         raise UserError(f"{name}: an option is given twice in {spec!r}; give each once")
-    return Options(name, given)
+    return Options(name, given, opened)
