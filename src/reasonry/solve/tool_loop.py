@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from reasonry.core import LM, Budget, Ids, Message, Problem, Sampling, Segment, Stop, ToolCall, Trajectory, UserError
 from reasonry.probe.tool_use import counted
 from reasonry.solve.calls import inner_seed, room
-from reasonry.tasks.tools import ToolsOf, read_calls, run_call
+from reasonry.tasks.tools import ToolsOf, await_call, read_calls
 
 Read = Callable[[str], list[ToolCall]]
 """A turn's text -> the calls it makes, in order; what is no well-formed call has an empty name and is an error."""
@@ -64,7 +64,7 @@ class ToolLoop:
                 return end(Stop.BUDGET, unit)
             y = await self.lm.complete(context, self.sampling.with_(max_tokens=tokens, seed=inner_seed(seed, turn)))
             text = y.text
-            done = [run_call(call, tools) for call in self.read(text)] if y.stop is Stop.EOS else []
+            done = [await await_call(call, tools) for call in self.read(text)] if y.stop is Stop.EOS else []
             called += done
             role = "act" if done else "answer"
             segment = Segment.of(y, role=role, parent=turn - 1 if turn else None, model=self.lm.name)

@@ -10,7 +10,7 @@ import inspect
 import json
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, get_type_hints
@@ -24,7 +24,9 @@ _OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
 }  # fmt: skip
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
-_NO_TOOL, _TIMED_OUT = "error: no tool ", "error: timed out"
+_NO_TOOL = "error: no tool "
+TIMED_OUT = "error: timed out"
+"""What the result of a call that took too long begins with."""
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
 
@@ -37,6 +39,8 @@ class Tool:
     parameters: Mapping[str, Any]
     """JSON schema of the arguments."""
     run: Callable[..., str]
+    wait: Callable[..., Awaitable[str]] | None = None
+    """The same for callers that do other things meanwhile; for a tool that takes long."""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -46,12 +50,19 @@ class Tool:
 
     def __call__(self, arguments: Mapping[str, Any]) -> str:
         """Runs the tool on arguments a model wrote; arguments of other names or types give `error: ...`."""
+        return self._misfit(arguments) or self.run(**arguments)
+
+    async def awaited(self, arguments: Mapping[str, Any]) -> str:
+        """The same by `wait`, where the tool has it."""
+        return self._misfit(arguments) or (await self.wait(**arguments) if self.wait else self.run(**arguments))
+
+    def _misfit(self, arguments: Mapping[str, Any]) -> str | None:
         fields = self.parameters["properties"]
         wanted = ", ".join(f"{name} ({field['type']})" for name, field in fields.items())
         named = arguments.keys() <= fields.keys() and arguments.keys() >= set(self.parameters["required"])
         if not named or not all(_fits(value, fields[name]["type"]) for name, value in arguments.items()):
             return f"error: {self.name} takes {wanted}"
-        return self.run(**arguments)
+        return None
 
 
 ToolsOf = Callable[[Problem], Mapping[str, Tool]]
@@ -106,12 +117,33 @@ def run_call(call: ToolCall, tools: Mapping[str, Tool]) -> ToolCall:
         return call
     found = tools.get(call.name)
     try:
-        result = found(call.arguments) if found else f"{_NO_TOOL}{call.name}; there are {', '.join(tools)}"
-    except TimeoutError:
-        result = _TIMED_OUT
+        return _done(call, found(call.arguments) if found else _unknown(call, tools))
     except Exception as error:
-        result = " ".join(f"error: {type(error).__name__}: {error}".split())
+        return _raised(call, error)
+
+
+async def await_call(call: ToolCall, tools: Mapping[str, Tool]) -> ToolCall:
+    """`run_call` for callers that do other things meanwhile."""
+    if call.is_error:
+        return call
+    found = tools.get(call.name)
+    try:
+        return _done(call, await found.awaited(call.arguments) if found else _unknown(call, tools))
+    except Exception as error:
+        return _raised(call, error)
+
+
+def _done(call: ToolCall, result: str) -> ToolCall:
     return ToolCall(call.name, call.arguments, result, is_error=result.startswith("error: "))
+
+
+def _unknown(call: ToolCall, tools: Mapping[str, Tool]) -> str:
+    return f"{_NO_TOOL}{call.name}; there are {', '.join(tools)}"
+
+
+def _raised(call: ToolCall, error: Exception) -> ToolCall:
+    text = TIMED_OUT if isinstance(error, TimeoutError) else " ".join(f"error: {type(error).__name__}: {error}".split())
+    return _done(call, text)
 
 
 class Failure(StrEnum):
@@ -132,7 +164,7 @@ def failure(call: ToolCall) -> Failure | None:
     if not call.name:
         return Failure.UNDECODABLE
     result = call.result or ""
-    return Failure.UNKNOWN if result.startswith(_NO_TOOL) else Failure.TIMEOUT if result.startswith(_TIMED_OUT) else Failure.ERROR
+    return Failure.UNKNOWN if result.startswith(_NO_TOOL) else Failure.TIMEOUT if result.startswith(TIMED_OUT) else Failure.ERROR
 
 
 def calculator(expression: str) -> str:
