@@ -35,6 +35,9 @@ SPECS = [
     "deepsearch?n=2&chunk=2&depth=3&max_tokens=4&ends=2",
     "agglm?m=2&max_tokens=4&of=single?max_tokens=3",
     "tool-loop?turns=2&max_tokens=4",
+    "vgb?until=tokens&block=2&depth=3&need=nothing&bound=2",
+    "vgb?until=token&depth=3&need=nothing",
+    "guided?by=beam&width=2&n=2&until=tokens&block=2&depth=2&need=nothing",
 ]
 PLAIN = Objective(
     advantage=Outcome(group_mean, unscaled), ratio=Ratio(per_token, recomputed), surrogate=Weighted(), aggregate=trajectory_mean

@@ -24,6 +24,7 @@ from reasonry.solve.single import Single
 from reasonry.solve.tool_loop import ToolLoop
 from reasonry.solve.tree import UCT, Constrained, Decayed, Frontier
 from reasonry.solve.tree.select import linear, no_bonus, square_root
+from reasonry.solve.vgb_spec import guided, vgb
 from reasonry.tasks.tools import tools_for
 
 T = TypeVar("T")
@@ -159,6 +160,8 @@ SOLVERS: dict[str, Builder] = {
     "deepsearch": _deepsearch,
     "interrupted": _interrupted,
     "tool-loop": _tool_loop,
+    "vgb": vgb,
+    "guided": guided,
 }
 """Every solver there is, by name."""
 

@@ -73,7 +73,7 @@ class Forked:
             for twig in twigs:
                 twig.close()
             raise
-        made[0] = _with(made[0], after, before)
+        made[0] = replace(made[0], cost=moved(after, before) + made[0].cost)
         children = [(c, node.child(c.ids)) for c in made]
         for (_, child), twig in zip(children, twigs, strict=True):
             child.memo[SEQUENCE] = twig
@@ -90,10 +90,9 @@ def grower(lm: LM) -> Forked | Reread:
     return Forked(lm) if isinstance(lm, LocalLM) else Reread(lm)
 
 
-def _with(completion: Completion, after: Cost, before: Cost) -> Completion:
-    """The completion with what computing its prefix took beside it, calls and prompt tokens apart."""
-    more = Cost(
+def moved(after: Cost, before: Cost) -> Cost:
+    """What computing a prefix took between two readings of a sequence's cost, calls and prompt tokens apart."""
+    return Cost(
         prefill_tokens=after.prefill_tokens - before.prefill_tokens, flops=after.flops - before.flops,
         layers_run=after.layers_run - before.layers_run, seconds=after.seconds - before.seconds,
     )  # fmt: skip
-    return replace(completion, cost=more + completion.cost)
