@@ -53,7 +53,7 @@ def test_all_eight_turns_and_a_renaming_undo_on_an_oblong_grid():
 
 
 @pytest.mark.parametrize(("size", "box"), [(6, (2, 3)), (9, (3, 3))])
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_a_changed_sudoku_solution_is_one_and_undo_gives_it_back(size, box, seed):
     solutions = make(SudokuWorld(size), "train", 4, 0, clues=40 if size == 9 else 20).solutions

@@ -48,8 +48,8 @@ def test_the_smallest_recursion_is_the_written_formula():
     x, (y0, z0) = model.embedded(cells()), model.begin(3)
     (y, z), seen = model.deep_recursion(x, Thought(y0, z0))
     wanted = model.f(y0 + model.f(z0 + y0 + x))
-    torch.testing.assert_close(y, wanted, rtol=0, atol=0)
-    torch.testing.assert_close(z, model.f(z0 + y0 + x), rtol=0, atol=0)
+    torch.testing.assert_close(y, wanted)
+    torch.testing.assert_close(z, model.f(z0 + y0 + x))
     torch.testing.assert_close(seen.logits, wanted[:, 2:] @ model.head.weight.T)
     torch.testing.assert_close(seen.halt, (wanted[:, 0] @ model.halt.weight.T + model.halt.bias)[:, 0])
 
@@ -62,10 +62,10 @@ def gradients(model: TRM, loss: torch.Tensor) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("networks", [1, 2])
 def test_gradients_are_those_of_the_last_recursion_unrolled_from_what_came_before(networks):
-    model = small(T=3, n=2, networks=networks)
+    model = small(T=3, n=2, networks=networks).double()
     g = model.second or model.f
-    thought = Thought(*(rms(torch.randn(3, 11, 16)) for _ in range(2)))
-    x = model.embedded(cells())
+    thought = Thought(*(rms(torch.randn(3, 11, 16, dtype=torch.float64)) for _ in range(2)))
+    x = model.embedded(cells(), dtype=torch.float64)
     _, seen = model.deep_recursion(x, thought)
     real = gradients(model, seen.logits.square().mean() + seen.halt.sum())
 
@@ -75,13 +75,13 @@ def test_gradients_are_those_of_the_last_recursion_unrolled_from_what_came_befor
             z = model.f(z + y + x)
             z = model.f(z + y + x)
             y = g(y + z)
-    x = model.embedded(cells())
+    x = model.embedded(cells(), dtype=torch.float64)
     z = model.f(model.f(z + y + x) + y + x)
     seen = model.read(g(y + z))
     unrolled = gradients(model, seen.logits.square().mean() + seen.halt.sum())
     assert real.keys() == unrolled.keys() == dict(model.named_parameters()).keys()
     for name, gradient in real.items():
-        torch.testing.assert_close(gradient, unrolled[name], rtol=1e-5, atol=1e-7, msg=name)
+        torch.testing.assert_close(gradient, unrolled[name], rtol=1e-9, atol=1e-12, msg=name)
 
 
 def traced(model: TRM) -> list[bool]:
@@ -122,10 +122,10 @@ def test_every_position_of_y_and_z_has_root_mean_square_one(more):
 
 def test_rows_do_not_see_one_another():
     for mixer in Mixer:
-        model = small(mixer=mixer)
-        alone, _ = model.deep_recursion(model.embedded(cells()[:1]), model.begin(1))
-        together, _ = model.deep_recursion(model.embedded(cells()), model.begin(3))
-        torch.testing.assert_close(together.y[:1], alone.y, rtol=1e-5, atol=1e-6)
+        model = small(mixer=mixer).double()
+        alone, _ = model.deep_recursion(model.embedded(cells()[:1], dtype=torch.float64), model.begin(1, torch.float64))
+        together, _ = model.deep_recursion(model.embedded(cells(), dtype=torch.float64), model.begin(3, torch.float64))
+        torch.testing.assert_close(together.y[:1], alone.y, rtol=1e-9, atol=1e-12)
 
 
 def test_the_prefix_holds_the_puzzle_s_embedding_then_zeros():

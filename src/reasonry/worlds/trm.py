@@ -20,7 +20,7 @@ import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from reasonry.core import UserError
 from reasonry.nn.attention import attention
 from reasonry.nn.rope import Plain, rotate, rotation
+from reasonry.worlds.trm_quick import EPS, Half
 
 
 class Mixer(StrEnum):
@@ -125,8 +126,8 @@ class Shape:
 
 
 def rms(h: Tensor) -> Tensor:
-    """h over the root mean square of its last axis, computed in fp32 (ε 1e-5), in h's type."""
-    return F.rms_norm(h.float(), h.shape[-1:], eps=1e-5).to(h.dtype)
+    """h over the root mean square of its last axis, computed in fp32 at least (ε `EPS`), in h's type."""
+    return F.rms_norm(h.to(torch.promote_types(h.dtype, torch.float32)), h.shape[-1:], eps=EPS).to(h.dtype)
 
 
 class Linear(nn.Module):
@@ -192,6 +193,14 @@ class Block(nn.Module):
             h = rms(h + self.mix(h))
         return rms(h + self.mlp(h))
 
+    def quick(self, h: Tensor) -> Tensor:
+        """The same of [S, B, D], for the MLP mixer."""
+        assert isinstance(self.mix, SwiGLU), "attention has no quick form"
+        for along, half in ((True, self.mix), (False, self.mlp)):
+            flat = h.reshape(len(h), -1) if along else h.reshape(-1, h.shape[-1])
+            h = cast(Tensor, Half.apply(flat, half.gate.weight, half.up.weight, half.down.weight, along)).view_as(h)
+        return h
+
 
 class Network(nn.Module):
     """f: the blocks, one after another."""
@@ -200,10 +209,10 @@ class Network(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
 
-    def forward(self, h: Tensor) -> Tensor:
-        """[B, P+L, D] -> [B, P+L, D]."""
+    def forward(self, h: Tensor, quick: bool = False) -> Tensor:
+        """[B, P+L, D] -> [B, P+L, D]; with `quick` [P+L, B, D] -> [P+L, B, D], computed as `trm_quick` says."""
         for block in self.blocks:
-            h = block(h)
+            h = cast(Block, block).quick(h) if quick else block(h)
         return h
 
 
@@ -222,9 +231,9 @@ class Seen(NamedTuple):
     logits: Tensor
     """[B, L, V]."""
     halt: Tensor
-    """[B] in fp32; above 0: the answer is thought right."""
+    """[B] in the weights' type; above 0: the answer is thought right."""
     go_on: Tensor
-    """[B] in fp32: the second output."""
+    """[B] likewise: the second output."""
 
 
 class TRM(nn.Module):
@@ -263,30 +272,35 @@ class TRM(nn.Module):
             prefix = F.pad(puzzle.to(dtype), (0, P * D - puzzle.shape[1])).view(B, P, D)
         return math.sqrt(D) * torch.cat((prefix, F.embedding(cells, self.embed).to(dtype)), dim=1)
 
-    def latent_recursion(self, x: Tensor, y: Tensor, z: Tensor, traced: int) -> Thought:
-        """n updates of z, then one of y; gradients flow through the last `traced` of these n + 1 evaluations."""
+    def latent_recursion(self, x: Tensor, y: Tensor, z: Tensor, traced: int, quick: bool = False) -> Thought:
+        """n updates of z, then one of y; gradients flow through the last `traced` of these n + 1 evaluations. `quick` as in `Network`."""
         n = self.shape.n
         for i in range(n):
             with nullcontext() if n + 1 - i <= traced else torch.no_grad():
-                z = self.f(z + y + x) if self.shape.answer else self.f(z + x)
+                z = self.f(z + y + x if self.shape.answer else z + x, quick)
         if not self.shape.answer:
-            z = self.f(z + x)
+            z = self.f(z + x, quick)
             return Thought(z, z)
         f = self.f if self.second is None else self.second
-        return Thought(f(y + z), z)
+        return Thought(f(y + z, quick), z)
 
     def deep_recursion(self, x: Tensor, thought: Thought) -> tuple[Thought, Seen]:
         """One supervision step: T recursions, the last with gradients. The thought comes back detached."""
         y, z = thought
+        quick = self.shape.mixer is Mixer.MLP and x.device.type == "cpu" and x.dtype == self.embed.dtype
+        if quick:
+            x, y, z = (state.transpose(0, 1).contiguous() for state in (x, y, z))
         with torch.no_grad():
             for _ in range(self.shape.T - 1):
-                y, z = self.latent_recursion(x, y, z, 0)
-        y, z = self.latent_recursion(x, y, z, self.shape.traced)
+                y, z = self.latent_recursion(x, y, z, 0, quick)
+        y, z = self.latent_recursion(x, y, z, self.shape.traced, quick)
+        if quick:
+            y, z = y.transpose(0, 1), z.transpose(0, 1)
         return Thought(y.detach(), z.detach()), self.read(y)
 
     def read(self, y: Tensor) -> Seen:
         """The heads: logits of every cell, and the halting head at the first position."""
-        halt, go_on = F.linear(y[:, 0].float(), self.halt.weight, self.halt.bias).unbind(-1)
+        halt, go_on = F.linear(y[:, 0].to(self.halt.weight.dtype), self.halt.weight, self.halt.bias).unbind(-1)
         return Seen(self.head(y[:, self.shape.prefix :]), halt, go_on)
 
 

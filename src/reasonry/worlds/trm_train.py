@@ -210,7 +210,7 @@ def train(
     validate: Validate | None = None,
     tell: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> TRM:
-    """Trains `model` in place and leaves it with its averaged weights: the last ones, or with `validate` the best (of equal ones the latest).
+    """Trains `model` in place and leaves it with its averaged weights: the last, or with `validate` the best (of equals the latest).
 
     Goes on from the run's checkpoint where there is one. Every `log_every` steps a record goes to `steps.jsonl` and to `tell`.
     """
