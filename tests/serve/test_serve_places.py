@@ -33,11 +33,13 @@ def asked(spec: str | None, model: str = "m", **sampling: Any) -> Any:
         "best-of-n?rm=here",
         "agglm?%62y=here",
         "ahn?adapter=somewhere",
+        "vgb?verifier=rule.py:value",
+        "tool-loop?tools=python",
     ],
 )
 def test_options_that_name_a_place_are_refused(spec: str):
     """Before anything is opened, also inside another solver's spec."""
-    with pytest.raises(Refusal, match="names a model or file, which only who starts the server may"):
+    with pytest.raises(Refusal, match="names a model, a file or a tool, which only who starts the server may"):
         Catalogue({"m": object()}).find(asked(spec))  # type: ignore[dict-item]
 
 

@@ -47,8 +47,8 @@ class AnyQuestion:
         return Verdict(None, None, "a request brings no gold answer", self.extract(answer))
 
 
-_PLACE = re.compile(r"[?&](by|pool|rm|adapter)=")
-"""Options that would load a folder, read a file or call an address of the client's choice, with the server's own rights and keys."""
+_PLACE = re.compile(r"[?&](by|pool|rm|adapter|tools|verifier)=")
+"""Options that would load a folder, read a file, call an address or run code of the client's choice, with the server's rights and keys."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Catalogue:
             raise Refusal(f"{odd} speaks of one call's tokens but {said!r} makes several calls; leave it out", odd)
         spec = self.named.get((model, said))
         if spec is None and (place := _PLACE.search(unquote(said))):
-            raise Refusal(f"{place[1]} names a model or file, which only who starts the server may; leave it out", "solver")
+            raise Refusal(f"{place[1]} names a model, a file or a tool, which only who starts the server may; leave it out", "solver")
         try:
             return lm, build_choice(with_options(spec or said, _sampling(ask)), lm, AnyQuestion(), self.opened)
         except UserError as error:

@@ -25,7 +25,7 @@ from reasonry.solve.tool_loop import ToolLoop
 from reasonry.solve.tree import UCT, Constrained, Decayed, Frontier
 from reasonry.solve.tree.select import linear, no_bonus, square_root
 from reasonry.solve.vgb_spec import guided, vgb
-from reasonry.tasks.tools import tools_for
+from reasonry.tasks.toolbox import OWN, toolbox
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ def _agglm(lm: LM, task: Task, o: Options, name: str) -> Solver:
 
 def _tool_loop(lm: LM, task: Task, o: Options, name: str) -> Solver:
     turns = o.read("turns", 6, _positive, "a whole number above 0")
-    return ToolLoop(lm, tools_for(task), turns, o.sampling(512), name)
+    return ToolLoop(lm, toolbox(o.read("tools", OWN, str), task), turns, o.sampling(512), name)
 
 
 Builder = Callable[[LM, Task, Options, str], Solver]
