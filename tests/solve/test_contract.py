@@ -37,10 +37,10 @@ SPECS = [
     "vgb?until=tokens&block=3&depth=8&ahead=2&bound=2",
     "vgb?mode=stationary&until=tokens&block=9&depth=2&steps=12&starts=6&verifier=avoid&letters=7&alpha=0.8&coverage=1.3&need=nothing",
     "guided",
-    "guided?by=outcome&until=tokens&block=6&tries=4",
-    "guided?by=best-block&until=tokens&block=5&n=3&verifier=avoid&letters=3",
-    "guided?by=block-rejection&until=tokens&block=5&n=3&verifier=avoid&letters=3",
-    "guided?by=beam&until=tokens&block=6&width=2&n=3",
+    "guided?way=outcome&until=tokens&block=6&tries=4",
+    "guided?way=best-block&until=tokens&block=5&n=3&verifier=avoid&letters=3",
+    "guided?way=block-rejection&until=tokens&block=5&n=3&verifier=avoid&letters=3",
+    "guided?way=beam&until=tokens&block=6&width=2&n=3",
 ]
 BUDGETS = [
     Budget(),

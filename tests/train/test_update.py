@@ -37,7 +37,7 @@ SPECS = [
     "tool-loop?turns=2&max_tokens=4",
     "vgb?until=tokens&block=2&depth=3&need=nothing&bound=2",
     "vgb?until=token&depth=3&need=nothing",
-    "guided?by=beam&width=2&n=2&until=tokens&block=2&depth=2&need=nothing",
+    "guided?way=beam&width=2&n=2&until=tokens&block=2&depth=2&need=nothing",
 ]
 PLAIN = Objective(
     advantage=Outcome(group_mean, unscaled), ratio=Ratio(per_token, recomputed), surrogate=Weighted(), aggregate=trajectory_mean

@@ -1,4 +1,4 @@
-"""`vgb?verifier=prm&until=paragraph` and `guided?by=beam&verifier=prm` as solvers: what an action is, who values it, how it is walked.
+"""`vgb?verifier=prm&until=paragraph` and `guided?way=beam&verifier=prm` as solvers: what an action is, who values it, how it is walked.
 
 Shared options. `verifier`: a reward model's folder or address, `task` (the task's own `value`), `file.py:name` or `module:name` (a rule,
 `(problem, part) -> value`), `avoid` (with `letters` and `alpha`), or left out: 1 everywhere. `link` turns a model's score into a value:
@@ -68,8 +68,8 @@ def vgb(lm: LM, task: Task, o: Options, name: str) -> Solver:
 
 
 def guided(lm: LM, task: Task, o: Options, name: str) -> Solver:
-    """What it is compared with. `by`: `action`, `outcome` (at most `tries` answers), `best-block` and `block-rejection` (of `n`), `beam` of
-    `width` (and `n` draws where blocks are not listed)."""
+    """What it is compared with. `way`: `action`, `outcome` (at most `tries` answers), `best-block` and `block-rejection` (of `n`), `beam`
+    of `width` (and `n` draws where blocks are not listed)."""
     blocks, bound, n = _blocks(o), _bound(o), o.read("n", 4, int)
     ways: dict[str, Decode] = {
         "action": by_action(bound),
@@ -78,7 +78,7 @@ def guided(lm: LM, task: Task, o: Options, name: str) -> Solver:
         "block-rejection": by_block_rejection(bound, n),
         "beam": by_beam(o.read("width", 4, int), n),
     }
-    return _guided(lm, task, o, name, blocks, o.choice("by", "action", ways))
+    return _guided(lm, task, o, name, blocks, o.choice("way", "action", ways))
 
 
 def _guided(lm: LM, task: Task, o: Options, name: str, blocks: Blocks, decode: Decode) -> Solver:

@@ -64,7 +64,7 @@ def fit_scores(
     def loss(at: list[int]) -> Tensor:
         return F.mse_loss(model([rows[i] for i in at]), target[at])
 
-    yield from _fit(model, loss, len(data), steps, lr, batch, seed, optimizer)
+    yield from fit(model, loss, len(data), steps, lr, batch, seed, optimizer)
 
 
 def fit_pairs(
@@ -86,12 +86,13 @@ def fit_pairs(
         s = model([better[i] for i in at] + [worse[i] for i in at])
         return -F.logsigmoid(s[: len(at)] - s[len(at) :]).mean()
 
-    yield from _fit(model, loss, len(data), steps, lr, batch, seed, optimizer)
+    yield from fit(model, loss, len(data), steps, lr, batch, seed, optimizer)
 
 
-def _fit(
+def fit(
     model: RewardModel, loss: Callable[[list[int]], Tensor], n: int, steps: int, lr: float, batch: int, seed: int, optimizer: Optimizer
 ) -> Iterator[float]:
+    """The shared loop: `loss` of the examples at some of `n` places, by AdamW for the head and `optimizer` for the blocks."""
     model.requires_grad_(True)
     optimizers = [*optimizer(model.trunk, lr, 0.01), torch.optim.AdamW(model.head.parameters(), lr, betas=(0.9, 0.95), weight_decay=0.01)]
     generator = torch.Generator().manual_seed(seed)
