@@ -33,6 +33,7 @@ def asked(spec: str | None, model: str = "m", **sampling: Any) -> Any:
         "best-of-n?rm=here",
         "agglm?%62y=here",
         "ahn?adapter=somewhere",
+        "vgb?verifier=file.py:function",
         "vgb?verifier=rule.py:value",
         "tool-loop?tools=python",
     ],

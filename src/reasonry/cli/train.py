@@ -15,14 +15,15 @@ from typing import Any
 
 import click
 
+from reasonry.accel import SHIPPED as PATCHES
 from reasonry.core import UserError
-from reasonry.worlds import SHIPPED
+from reasonry.worlds import SHIPPED as NETWORKS
 
 TRACKERS = ("trackio", "tensorboard", "wandb")
 
 
 @click.command()
-@click.option("--recipe", metavar="NAME|FILE", help="A paper's recipe (grpo, dapo, h1, delethink, trm-sudoku6, …) or a .toml file.")
+@click.option("--recipe", metavar="NAME|FILE", help="A paper's recipe (grpo, dapo, h1, trm-sudoku6, ahn, …) or a .toml file.")
 @click.option("--model", metavar="SPEC", help="pocket, pocket-1m or a checkpoint folder.")
 @click.option("--task", metavar="SPEC", help="As in compare; {level} in it is replaced by the recipe's levels.")
 @click.option("--solver", metavar="SPEC", help="The method whose attempts are learnt from.  [default: single]")
@@ -51,7 +52,7 @@ def train(
     show: bool,
     **given: Any,
 ) -> None:
-    """Train a model on a task by reward, or on written answers, into a checkpoint folder.
+    """Train a model on a task by reward, or on written answers, into a checkpoint folder; or the cells of a cheaper form of it.
 
     The folder OUT/model is loaded by compare, serve and transformers. Each key comes from its flag, else from --set, else from the recipe.
     """
@@ -74,6 +75,11 @@ def train(
 
             run_recursion(settings, plain(settings), write(settings), folder, resume, made)
             return
+        if hasattr(settings, "patch"):
+            from reasonry.cli.patch import run_patch
+
+            run_patch(settings, plain(settings), write(settings), folder, resume, made)
+            return
         from reasonry.cli.training import run_training
 
         asyncio.run(run_training(settings, folder, resume, track, made))
@@ -93,8 +99,8 @@ def _settings(recipe: str | None, data: str | None, sets: tuple[str, ...], resum
             raise UserError(f"--resume: {resumed} holds no recipe.toml, so no run to go on with; check --out")
         recipe = str(stored)
     if recipe is not None:
-        network = SHIPPED / f"{recipe}.toml"
-        values |= open_toml(str(network) if network.is_file() else recipe)
+        own = [folder / f"{recipe}.toml" for folder in (NETWORKS, PATCHES)]
+        values |= open_toml(next((str(path) for path in own if path.is_file()), recipe))
     values |= dict(from_flag(text) for text in sets)
     values |= flags | ({} if data is None else {"data": data})
     kind: Any = Supervised if "data" in values else Settings
@@ -102,5 +108,9 @@ def _settings(recipe: str | None, data: str | None, sets: tuple[str, ...], resum
         from reasonry.worlds.trm_settings import TRMSettings
 
         kind = TRMSettings
+    elif "patch" in values:
+        from reasonry.accel.ahn.settings import PatchSettings
+
+        kind = PatchSettings
     where = f"recipe {recipe}" if recipe else "train"
     return read(kind, values, where)

@@ -14,7 +14,7 @@ Letters: B rows, T tokens, N places compared, V vocabulary, Hq heads, K head siz
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -91,17 +91,23 @@ class Drawn:
     The paper bounds sinks by half of the sequence, its code by half of W; this is the code's rule.
     """
 
-    totals: Sequence[int] = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-    sinks: Sequence[int] = (0, 32, 64, 128, 512, 2048, 4096)
+    totals: tuple[int, ...] = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+    sinks: tuple[int, ...] = (0, 32, 64, 128, 512, 2048, 4096)
 
     def __call__(self, tokens: int, rng: random.Random) -> Window:
-        """Raises UserError where no total is below the sequence's length."""
-        fitting = [W for W in self.totals if tokens / 8 < W < tokens]
-        if not fitting:
-            raise UserError(f"ahn: no window of {list(self.totals)} lies between {tokens / 8:g} and {tokens} tokens; name smaller ones")
-        total = rng.choice(fitting)
+        """Raises UserError where no total fits the sequence's length, or no number of sinks the total."""
+        total = rng.choice(self.fitting(tokens))
         sinks = rng.choice([s for s in self.sinks if s <= total / 2])
         return Window(total - sinks, sinks)
+
+    def fitting(self, tokens: int) -> list[int]:
+        """The totals that sequences of `tokens` tokens can be given, rising. Raises UserError where nothing fits."""
+        found = sorted(W for W in self.totals if tokens / 8 < W < tokens)
+        if not found:
+            raise UserError(f"ahn: none of totals {list(self.totals)} lies between {tokens / 8:g} and {tokens} tokens; name others")
+        if not any(s <= found[0] / 2 for s in self.sinks):
+            raise UserError(f"ahn: all of sinks {list(self.sinks)} are more than half of a total of {found[0]}; name fewer")
+        return found
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ def distil(
     optimizer: torch.optim.Optimizer | None = None,
     done: int = 0,
     seed: int = 0,
-) -> Iterator[float]:
+) -> Generator[float]:
     """One step on the cells for every batch, and its loss; `lr` warms up, then falls by a cosine over `steps` where that is given.
 
     The decoder's weights take no gradient while this runs, and are what they were after it. To go on after a stop: the same batches again,
