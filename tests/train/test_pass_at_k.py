@@ -1,5 +1,6 @@
 """Advantages for pass@k, against subsets counted one by one."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -38,5 +39,18 @@ def test_an_answers_advantage_is_the_mean_over_the_subsets_it_is_in(k: int):
 def test_a_group_without_a_difference_teaches_nothing():
     assert not PassAtK(3)(group(0, 0, 0, 0)).any()
     assert not PassAtK(3)(group(1, 1, 0, 1)).any(), "every 3 of them hold a right one"
-    with pytest.raises(UserError, match="k is 4 but a group has 3"):
+    with pytest.raises(UserError, match="k is 4 but no group has more than 3 answers"):
         PassAtK(4)(group(1, 0, 0))
+
+
+def test_a_group_that_lost_attempts_teaches_nothing_and_stops_nobody():
+    n = torch.arange(7)
+    tokens = Tokens(segment=n, trajectory=n, prompt=torch.tensor([0, 0, 0, 0, 1, 1, 1]), reward=torch.tensor([1.0, 0, 0, 0, 1, 0, 0]))
+    found = PassAtK(4)(tokens)
+    assert not found.any(), "four of four always hold the right one"
+    found = PassAtK(3)(tokens)
+    torch.testing.assert_close(found[:4], PassAtK(3)(group(1, 0, 0, 0)).float())
+    assert not found[4:].any()
+    found = PassAtK(4)(replace(tokens, prompt=torch.tensor([0, 0, 0, 0, 0, 1, 1]), reward=torch.tensor([1.0, 0, 0, 0, 0, 1, 0])))
+    assert found[:5].any()
+    assert not found[5:].any()

@@ -23,7 +23,8 @@ from reasonry.train.tokens import Tokens
 
 @dataclass(frozen=True)
 class PassAtK:
-    """Â of pass@k; a reward of 1 or more is right, any other wrong. A group with μ of 0 or 1 has advantage zero."""
+    """Â of pass@k; a reward of 1 or more is right, any other wrong. A group with μ of 0 or 1 has advantage zero, and so has one that failed
+    attempts have left smaller than k."""
 
     k: int = 4
 
@@ -32,14 +33,16 @@ class PassAtK:
             raise UserError(f"PassAtK: k is {self.k} but must be at least 1")
 
     def __call__(self, tokens: Tokens) -> Tensor:
-        """Â [N tokens]. Raises UserError for a group smaller than k."""
-        right = tokens.returns >= 1
+        """Â [N tokens]. Raises UserError where every group is smaller than k."""
+        right, most = tokens.returns >= 1, int(tokens.by_prompt.count().max())
+        if self.k > most:
+            raise UserError(f"PassAtK: k is {self.k} but no group has more than {most} answers; sample more or lower k")
         A = torch.zeros_like(tokens.returns)
         for prompt in tokens.prompt.unique():
             own = tokens.prompt == prompt
             N, wrong = int(own.sum()), int((own & ~right).sum())
             if self.k > N:
-                raise UserError(f"PassAtK: k is {self.k} but a group has {N} answers; sample more or lower k")
+                continue
             mu = 1 - comb(wrong, self.k) / comb(N, self.k)
             sd = (mu * (1 - mu)) ** 0.5
             if sd:
