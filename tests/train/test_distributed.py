@@ -22,6 +22,7 @@ from reasonry.train.update import Batch, cut, make_batch
 pytestmark = pytest.mark.timeout(900)
 """Two processes on a machine with one free core wait for each other at every exchange."""
 HEALTH = ("reward", "failed", "length", "grad_norm", "entropy", "kl_ref", "kl_old", "ratio_mean", "ratio_max", "clip_share")
+HERO_S = ("hero_sigma_mean", "hero_auc", "hero_weight_1", "hero_weight_4")
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,28 @@ async def test_two_processes_end_with_the_weights_of_one(kind: str, two: Path, t
     records: list[dict[str, Any]] = json.loads((two / kind / "records-0.json").read_text())
     assert [r["step"] for r in records] == [0, 1, 2]
     for ours, theirs in zip(records, told, strict=True):
-        assert {k: ours[k] for k in HEALTH} == pytest.approx({k: theirs[k] for k in HEALTH}, rel=1e-3, abs=1e-5)
+        assert {k: ours.get(k) for k in HEALTH} == pytest.approx({k: theirs.get(k) for k in HEALTH}, rel=1e-3, abs=1e-5)
         assert ours["mismatch_max"] < 1e-4
     assert sum(r["failed"] for r in records) > 0, "no attempt failed, so nothing was learnt about failing ones"
+
+
+async def test_hero_weighs_prompts_alike_in_two_processes_and_in_one(two: Path, tmp_path: Path) -> None:
+    with team(cpu=True) as alone:
+        _, told = await run_team(alone, tmp_path / "run", RECIPES["hero"])
+    records: list[dict[str, Any]] = json.loads((two / "hero" / "records-0.json").read_text())
+    for ours, theirs in zip(records, told, strict=True):
+        assert {k: ours[k] for k in HERO_S} == pytest.approx({k: theirs[k] for k in HERO_S}, rel=1e-3, abs=1e-5)
+    assert len({r["hero_sigma_mean"] for r in records}) == 3
+
+
+def test_phrases_are_mined_once_for_all_processes(two: Path) -> None:
+    """The first one's, although the second would find others; a rating is the first one's too."""
+    first, second = (json.loads((two / f"grams-{rank}.json").read_text()) for rank in (0, 1))
+    assert first["said"] != second["said"]
+    assert first["grams"] == second["grams"]
+    assert first["grams"]
+    assert all(gram in first["said"] for gram in first["grams"])
+    assert (first["rated"], second["rated"]) == (7, 7)
 
 
 def test_only_the_first_process_writes_the_run(two: Path) -> None:
@@ -77,8 +97,8 @@ def test_the_first_process_s_validation_counts(two: Path) -> None:
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(two: Path) -> None:
-    """Weights and optimiser state come back from whole tensors, bit for bit."""
-    whole, resumed = weights(two / "adamw", 0), weights(two / "stopped", 0)
+    """Weights and optimiser state come back from whole tensors, bit for bit; and so does what HERO remembers of its scores."""
+    whole, resumed = weights(two / "hero", 0), weights(two / "stopped", 0)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from reasonry.train.catalogue import CATALOGUE
 from reasonry.train.compose import curriculum_of, imported, objective_of, recipe_of, reward_of
 from reasonry.train.curriculum import every_group, informative
 from reasonry.train.kl import InLoss, InReward
+from reasonry.train.pass_at_k import PassAtK
 from reasonry.train.settings import Settings, Supervised, from_flag, open_toml, read, shipped, write
 from reasonry.train.surrogate import CISPO, PPO
 
@@ -83,6 +85,10 @@ def test_a_shipped_recipe_is_complete(name: str) -> None:
         ({"group": 1, "keep": "informative"}, "group: is 1; one attempt tells nothing apart"),
         ({"lora_alpha": 4.0}, "lora: is left out; give the rank too"),
         ({"lora": 0}, "lora: is 0; use a rank"),
+        ({"minibatches": 9}, "minibatches: is 9; use 1 to 8"),
+        ({"pass_at": 0}, "pass_at: is 0; use 1 to 8"),
+        ({"pass_at": 9}, "pass_at: is 9; use 1 to 8"),
+        ({"pass_at": 4, "objective": "hero"}, "pass_at: is 4; HERO's bands"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_the_mend(values: dict[str, Any], says: str) -> None:
@@ -98,6 +104,8 @@ def test_a_value_that_cannot_be_is_refused_with_the_mend(values: dict[str, Any],
         ({"objective": "reinforce", "clip": [0.8, 1.2]}, "Reinforce, which clips nothing"),
         ({"clip": [1.1, 1.2]}, "must hold 1; they are absolute"),
         ({"objective": "grpo", "length": 5}, "length: grpo divides by no constant"),
+        ({"objective": "ppo", "pass_at": 4}, "pass_at: ppo compares no answers of a group"),
+        ({"objective": "remax", "pass_at": 4}, "pass_at: remax compares no answers of a group"),
         ({"objective": "grpo", "reference": False}, "reference: is false, but grpo compares"),
         ({"overlong": [10, 20]}, "overlong: buffer is 20"),
         ({"functions": ["nowhere_at_all:f"]}, "functions: 'nowhere_at_all' cannot be imported"),
@@ -118,6 +126,8 @@ def test_overrides_change_the_objective_and_nothing_else() -> None:
     assert isinstance(o.kl, InLoss)
     assert o.kl.beta == 0.1
     assert (o.entropy, o.aggregate) == (0.01, Constant(99))
+    assert replace(objective_of(make(pass_at=4)), advantage=plain.advantage) == plain
+    assert objective_of(make(pass_at=4)).advantage == PassAtK(4)
     assert (o.advantage, o.ratio, o.weights) == (plain.advantage, plain.ratio, plain.weights)
     assert objective_of(make()) == plain
     assert objective_of(make(objective="grpo", kl=0.0)).kl is None

@@ -24,7 +24,7 @@ from reasonry.train.recipe import Recipe, every_segment
 from reasonry.train.reward import Rewarded
 from reasonry.train.surrogate import PPO, Weighted
 from reasonry.train.tokens import Tokens
-from reasonry.train.update import Batch, cut, learn, make_batch
+from reasonry.train.update import Batch, cut, learn, make_batch, shuffled
 
 SPECS = [
     "single?max_tokens=4",
@@ -153,6 +153,52 @@ async def test_later_updates_are_clipped_against_the_policy_before_the_first() -
             p.data -= 0.5 * g
     for m, p, q in zip(moved, start.parameters(), decoder.parameters(), strict=True):
         torch.testing.assert_close(m, p.detach() - q.detach(), atol=3e-6, rtol=1e-3)
+
+
+async def test_mini_batches_are_whole_prompts_and_cover_the_batch_once() -> None:
+    """In another order for every update of a batch, the same again for the same seed; at most as many as there are prompts."""
+    recipe = replace(RECIPE, minibatches=2)
+    batch = make_batch(await attempts(SPECS[0]), recipe, every_segment, 5)
+    dealt = [torch.stack(shuffled(batch, recipe, update)) for update in range(8)]
+    for masks in dealt:
+        assert bool((masks.sum(0) == 1).all())
+        assert len({len(batch.tokens.prompt[mask].unique()) for mask in masks}) == 1
+        assert all(int((masks & (batch.tokens.prompt == p)).any(1).sum()) == 1 for p in batch.tokens.prompt.unique())
+    assert len({tuple(masks[0].tolist()) for masks in dealt}) > 1
+    assert torch.equal(dealt[3], torch.stack(shuffled(batch, recipe, 3)))
+    assert len(shuffled(batch, replace(recipe, minibatches=99), 0)) == batch.tokens.by_prompt.n
+    assert len(shuffled(batch, RECIPE, 0)) == 1
+
+
+@pytest.mark.parametrize("part_tokens", [1, 16384])
+async def test_a_step_on_every_mini_batch_written_out(part_tokens: int) -> None:
+    """Two mini-batches, one step each: means inside its own mini-batch, ratios over the policy before the first of them."""
+    objective = replace(PLAIN, surrogate=PPO(Clip(0.9, 1.1)))
+    recipe = replace(RECIPE, objective=objective, minibatches=2, lr=0.5, part_tokens=part_tokens)
+    groups = await attempts(SPECS[0])
+    batch = make_batch(groups, recipe, every_segment, 5)
+    moved, health = step(recipe, batch)
+    decoder = toy_decoder()
+    start = deepcopy(decoder)
+    clipped = 0
+    for mask in shuffled(batch, recipe, 0):
+        total = torch.zeros(())
+        for i, group in enumerate(groups):
+            mean = sum(r.reward for r in group) / len(group)
+            for r in group:
+                if not bool(mask[batch.tokens.prompt == i].any()):
+                    continue
+                (s,) = r.trajectory.segments
+                A, ratio = r.reward - mean, (logp(decoder, s) - logp(start, s).detach()).exp()
+                total = total - torch.minimum(ratio * A, ratio.clamp(0.9, 1.1) * A).mean() / int(mask.sum())
+                clipped += int(((ratio * A) > (ratio.clamp(0.9, 1.1) * A)).sum())
+        for p, g in zip(decoder.parameters(), torch.autograd.grad(total, list(decoder.parameters())), strict=True):
+            p.data -= 0.5 * g
+    for m, p, q in zip(moved, start.parameters(), decoder.parameters(), strict=True):
+        torch.testing.assert_close(m, p.detach() - q.detach(), atol=3e-6, rtol=1e-3)
+    assert clipped > 0
+    assert health["clip_share"] == pytest.approx(clipped / batch.tokens.segment.numel())
+    assert health["mismatch_max"] < 1e-5, "the sampler is compared with the policy before the first step"
 
 
 async def test_the_way_from_the_start_is_measured() -> None:

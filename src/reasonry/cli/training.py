@@ -230,7 +230,7 @@ async def train_by_reward(
         explorer = build_explorer(tempered(s, s.explore), lm, task, stored) if s.explore else solver
         beside += [stored] if s.explore else []
         run = t.first_opens(lambda: _open(s, out, resume or t.rank > 0, command))
-        recipe, watching = await planned(s, recipe, lm, solver, task, drawn.train, run)
+        recipe, watching = await t.first_does(lambda: planned(s, recipe, lm, solver, task, drawn.train, run))
         beside += watching
         test = () if t.rank else drawn.test
         what = f"{s.objective} with {s.solver}, {s.steps} steps of {s.prompts} × {s.group} attempts"
@@ -255,7 +255,7 @@ async def train_by_reward(
             if s.hard:
                 hard = Hard(*s.hard)
                 rate = rater(solver, task, Budget(completion_tokens=s.longest), hard, s.seed)
-                await in_rounds(hard, s.steps, run, drawn.train, rate, upto)
+                await in_rounds(hard, s.steps, run, drawn.train, t.first_says(rate), upto)
             else:
                 await upto(drawn.train, s.steps)
         if not t.rank:

@@ -83,7 +83,7 @@ PAPER = Paper(
         "All arms have the reward of the authors' code (wrong answers earn less badly with calls). GRPO-T's KL coefficient is verl's "
         "default; the paper does not print one.",
         "The sweep of ε_high is .2, .28, .5, 1; GRPO without the token mean is not an arm, since attempts here are of like length.",
-        "Four updates are made on the whole batch; the authors cut it into four mini-batches.",
+        "Four updates are made on the whole batch; the authors cut it into four mini-batches, as `minibatches = 4` of a recipe does.",
         "The case of a model that reasons without tools is the base itself, taught chains of thought and hardly any call.",
         "The target of the curated set is one easy, two medium, one hard; the paper takes a stronger model's histogram.",
         "Deliberate and reactive traces are taught side by side and asked for by one character of the prompt.",

@@ -16,7 +16,7 @@ import torch
 from reasonry.core import UserError
 from reasonry.lm.decoder import Decoder
 from reasonry.lm.scorer import load_scorer
-from reasonry.train.advantage import PlanningBoost
+from reasonry.train.advantage import Outcome, PlanningBoost, given
 from reasonry.train.aggregate import Constant
 from reasonry.train.assemble import complete, learns_from_equals
 from reasonry.train.catalogue import find
@@ -36,6 +36,7 @@ from reasonry.train.entry import Entry
 from reasonry.train.hero import SCORE, Hero, broken, scored_by
 from reasonry.train.kl import InLoss, k3
 from reasonry.train.objective import Objective
+from reasonry.train.pass_at_k import PassAtK
 from reasonry.train.ratio import Clip, reference
 from reasonry.train.recipe import OfRoles, Recipe, WarmCosine, constant, every_segment
 from reasonry.train.reward import Reward, Signal, Weighted, overlong, trl_reward, verdict
@@ -45,7 +46,7 @@ from reasonry.train.tool_reward import FORMS
 
 
 def objective_of(s: Settings) -> Objective:
-    """The named objective with the settings' own clip, KL, entropy and length. Raises UserError for one it has no place for."""
+    """The named objective with the settings' own clip, KL, entropy, advantage and length. Raises UserError for one it has no place for."""
     o = find(s.objective).objective
     if s.clip is not None:
         if not isinstance(getattr(o.surrogate, "clip", None), Clip) or not is_dataclass(o.surrogate):
@@ -55,6 +56,10 @@ def objective_of(s: Settings) -> Objective:
         o = replace(o, kl=None if s.kl == 0 else InLoss(s.kl, k3) if o.kl is None else replace(o.kl, beta=s.kl))
     if s.entropy is not None:
         o = replace(o, entropy=s.entropy)
+    if s.pass_at is not None:
+        if not isinstance(o.advantage, Outcome) or o.advantage.baseline is given:
+            raise UserError(f"pass_at: {s.objective} compares no answers of a group; leave pass_at out, or use grpo or dr-grpo")
+        o = replace(o, advantage=PassAtK(s.pass_at))
     o = boosted(o, s)
     if s.length is not None:
         if not isinstance(o.aggregate, Constant):
@@ -201,8 +206,8 @@ def recipe_of(s: Settings) -> Recipe:
     recipe = Recipe(
         objective=objective_of(s), optimizer=optimizer_of(s), lr=s.lr, steps=s.steps, schedule=schedule_of(s, s.steps),
         weight_decay=s.weight_decay, clip_norm=s.clip_norm, prompts=s.prompts, group=s.group, resample=s.resample, updates=s.updates,
-        lag=0 if s.ahead or s.workers else s.lag, temperature=s.temperature, reward=reward_of(s), part_tokens=s.part_tokens,
-        save_every=s.save_every, seed=s.seed,
+        minibatches=s.minibatches, lag=0 if s.ahead or s.workers else s.lag, temperature=s.temperature, reward=reward_of(s),
+        part_tokens=s.part_tokens, save_every=s.save_every, seed=s.seed,
         trained=every_segment if s.roles is None else OfRoles(s.roles),
     )  # fmt: skip
     return complete(entry_of(s), recipe, s.longest)

@@ -25,14 +25,14 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import torch
@@ -45,14 +45,16 @@ from reasonry.lm.decoder import Decoder
 from reasonry.lm.local import LocalLM
 from reasonry.train.curriculum import Curriculum
 from reasonry.train.health import silent
-from reasonry.train.loop import Validate, train
+from reasonry.train.loop import train
 from reasonry.train.objective import loss, merge, score
 from reasonry.train.recipe import Recipe
 from reasonry.train.rollout import Explorer
 from reasonry.train.rows import Layout, Row, chosen, chosen_and_entropy, lay_out, read
 from reasonry.train.tokens import Tokens
-from reasonry.train.update import Batch, compare, cut, score_with
+from reasonry.train.update import Batch, at_first, check_norm, compare, cut, laid_out, remember, score_with, shuffled, within
 
+P = ParamSpec("P")
+T = TypeVar("T")
 NOTHING = Row((0, 0), (0, 1), (1,))
 """What a process without a part computes, at weight zero: shards are gathered by all together or not at all."""
 
@@ -96,15 +98,26 @@ class Team:
             await train(lm, shared, task, curriculum, problems, own, mine, learn=shards.learn, **more)
         return None
 
-    def first_says(self, validate: Validate) -> Validate:
-        """A validation that every process makes and the first one's result counts for: roundings must not make two decide differently."""
+    def first_says(self, find_out: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        """A validation or rating that every process makes and the first one's result counts for: roundings must not make two decide
+        differently."""
 
-        async def agreed() -> float:
-            found = [await validate()]
-            await asyncio.to_thread(dist.broadcast_object_list, found, src=0)
+        async def agreed(*args: P.args, **kwargs: P.kwargs) -> T:
+            found = [await find_out(*args, **kwargs)]
+            if self.size > 1:
+                await asyncio.to_thread(dist.broadcast_object_list, found, src=0)
             return found[0]
 
         return agreed
+
+    async def first_does(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` gives, done by the first process before the others, who find in the run what it has stored."""
+        if self.rank:
+            await asyncio.to_thread(dist.barrier)
+        found = await work()
+        if self.size > 1 and not self.rank:
+            await asyncio.to_thread(dist.barrier)
+        return found
 
     @contextmanager
     def own_run(self, run: Run) -> Iterator[Run]:
@@ -202,6 +215,19 @@ def _raise(sentence: str) -> Trajectory:
     raise AttemptError(sentence)
 
 
+@dataclass(frozen=True, eq=False)
+class Own:
+    """What one process computes of a batch. Made by `Shards`."""
+
+    mine: Tensor
+    """Its trajectories, [M] bool."""
+    masks: list[Tensor]
+    """Of those, the parts that fit into memory."""
+    layouts: list[Layout]
+    idle: int
+    """Rounds in which others have a part and this process has none."""
+
+
 class Shards:
     """A decoder cut over the processes, its optimisers, and the whole one that the engine samples from. Lives for one run."""
 
@@ -252,50 +278,58 @@ class Shards:
         objective, tokens = recipe.objective, batch.tokens
         if not tokens.segment.numel():
             return {}
-        shares = share(batch, self._team.size)
-        rounds = max(len(cut(_part(batch, mine), recipe.part_tokens)) for mine in shares)
-        mine = shares[self._team.rank]
-        own = _part(batch, mine)
-        masks = cut(own, recipe.part_tokens)
-        device = decoder.embed_tokens.weight.device
-        kept = [mask[own.tokens.trajectory].tolist() for mask in masks]
-        layouts = [lay_out([row for row, on in zip(own.rows, keep, strict=True) if on], device) for keep in kept]
+        own = self._own(batch, recipe)
         if reference is not None and tokens.logp_ref is None:
-            ref = score_with(reference, layouts, recipe.temperature) if layouts else torch.zeros(0)
-            tokens = replace(tokens, logp_ref=self._everyone_s(ref, mine, tokens))
-        scored = score(objective, tokens).keep(mine)
-        old: list[Tensor] = []
+            tokens = replace(tokens, logp_ref=self._by_all(reference, own, recipe, tokens))
+        scored = score(objective, tokens)
+        if recipe.minibatches > 1:
+            scored = remember(scored, self._by_all(decoder, own, recipe, tokens))
         health: dict[str, float] = {}
         for update in range(recipe.updates):
-            self._decoder.zero_grad(set_to_none=True)
             healths: list[dict[str, float]] = []
-            for i in range(rounds):
-                if i >= len(layouts):
-                    (read(self._decoder, _empty(device), recipe.temperature)[0].sum() * 0.0).backward()
-                    continue
-                values = read(self._decoder, layouts[i], recipe.temperature, chosen_and_entropy if objective.entropy else chosen)
-                logp, *entropy = (x.cpu() for x in values)
-                if update == 0:
+            for mini in shuffled(batch, recipe, update):
+                step = scored
+                if recipe.minibatches > 1:
+                    step, own = within(objective, scored, mini), self._own(batch.keep(mini), recipe)
+                mine, old = step.keep(own.mine), [torch.zeros(0)]
+                self._decoder.zero_grad(set_to_none=True)
+                for mask, layout in zip(own.masks, own.layouts, strict=True):
+                    values = read(self._decoder, layout, recipe.temperature, chosen_and_entropy if objective.entropy else chosen)
+                    logp, *entropy = (x.cpu() for x in values)
                     old.append(logp.detach())
-                part = scored.keep(masks[i])
-                part = replace(part, tokens=replace(part.tokens, logp_old=old[i]))
-                value, told = loss(objective, part, logp, *entropy)
-                (value * self._team.size).backward()
-                healths.append(told)
-            grad_norm = float(_whole(torch.nn.utils.clip_grad_norm_(self._decoder.parameters(), recipe.clip_norm)))
-            if grad_norm != grad_norm or grad_norm == float("inf"):
-                raise UserError(f"train: the gradient's norm is {grad_norm}; lower lr ({lr:g}), or look at the rewards and `ratio_max`")
-            for optimizer in self._optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = lr
-                optimizer.step()
+                    value, told = loss(objective, at_first(mine.keep(mask), old[-1]), logp, *entropy)
+                    (value * self._team.size).backward()
+                    healths.append(told)
+                for _ in range(own.idle):
+                    (read(self._decoder, lay_out([NOTHING], self._team.device), recipe.temperature)[0].sum() * 0.0).backward()
+                if scored.tokens.logp_old is None:
+                    scored = remember(scored, self._everyone_s(torch.cat(old), own.mine, tokens))
+                grad_norm = float(_whole(torch.nn.utils.clip_grad_norm_(self._decoder.parameters(), recipe.clip_norm)))
+                check_norm(grad_norm, lr)
+                for optimizer in self._optimizers:
+                    for group in optimizer.param_groups:
+                        group["lr"] = lr
+                    optimizer.step()
+                health["grad_norm"] = grad_norm
             gathered: list[Any] = [None] * self._team.size
             dist.all_gather_object(gathered, healths)
-            health = {**merge([h for some in gathered for h in some]), "grad_norm": grad_norm}
+            health = {**health, **merge([h for some in gathered for h in some])}
         self._decoder.zero_grad(set_to_none=True)
         self.publish()
-        everyone_s = self._everyone_s(torch.cat(old) if old else torch.zeros(0), mine, tokens)
-        return {**compare(everyone_s, tokens), **health}
+        return {**compare(scored.tokens.need("logp_old", "the first update"), tokens), **health}
+
+    def _own(self, batch: Batch, recipe: Recipe) -> Own:
+        """This process's share of a batch, the same split everywhere."""
+        shares = share(batch, self._team.size)
+        rounds = max(len(cut(batch.keep(one), recipe.part_tokens)) for one in shares)
+        mine = shares[self._team.rank]
+        masks, layouts = laid_out(batch.keep(mine), recipe.part_tokens, self._team.device)
+        return Own(mine, masks, layouts, rounds - len(layouts))
+
+    def _by_all(self, decoder: Decoder, own: Own, recipe: Recipe, tokens: Tokens) -> Tensor:
+        """Log-probabilities [N] under a network that every process has whole, each computing its share."""
+        found = score_with(decoder, own.layouts, recipe.temperature) if own.layouts else torch.zeros(0)
+        return self._everyone_s(found, own.mine, tokens)
 
     def _everyone_s(self, values: Tensor, mine: Tensor, tokens: Tokens) -> Tensor:
         """[N] of all processes' values, each for the tokens of its own trajectories `mine` [M]."""
@@ -330,16 +364,6 @@ def share(batch: Batch, n: int) -> list[Tensor]:
         loads[owner[p]] += sizes[p]
     owners = torch.tensor(owner, dtype=torch.int64)[tokens.prompt]
     return [owners == r for r in range(n)]
-
-
-def _part(batch: Batch, trajectories: Tensor) -> Batch:
-    """The batch of some trajectories, marked in [M] bool."""
-    on = trajectories[batch.tokens.trajectory].tolist()
-    return Batch(batch.tokens.keep(trajectories), tuple(row for row, keep in zip(batch.rows, on, strict=True) if keep))
-
-
-def _empty(device: torch.device) -> Layout:
-    return lay_out([NOTHING], device)
 
 
 def _whole(x: Tensor) -> Tensor:

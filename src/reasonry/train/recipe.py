@@ -82,7 +82,9 @@ class Recipe:
     resample: int = 0
     """Further draws of problems at most, until `prompts` groups have right and wrong answers (dynamic sampling, DAPO)."""
     updates: int = 1
-    """Optimiser steps on each batch; π_old is the policy before the first."""
+    """How often each batch is learned from; π_old is the policy before the first."""
+    minibatches: int = 1
+    """Parts that a batch's prompts are shuffled into for each of its updates, with an optimiser step on each; 1: the whole batch a step."""
     lag: int = 0
     """Batches that sampling may be ahead of learning: 0, or 1, when the next batch is sampled while this one is learned from, by the
     weights from before. π_gen is then one batch older than π_old: an objective may correct for it (`TruncatedIS`, a ratio over `sampler`).
@@ -100,7 +102,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "prompts", "group", "updates", "part_tokens", "save_every"):
+        for name in ("steps", "prompts", "group", "updates", "minibatches", "part_tokens", "save_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"Recipe: {name} is {getattr(self, name)} but must be at least 1")
         if self.lag not in (0, 1):

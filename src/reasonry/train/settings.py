@@ -49,6 +49,9 @@ class Settings:
     """Coefficient β of the KL to the start; 0 drops the term. An objective without one gets k3 in the loss."""
     entropy: float | None = None
     """Coefficient of the entropy bonus."""
+    pass_at: int | None = None
+    """k: learn for the chance that k answers of a group hold a right one (reward 1 or more), in place of the objective's own advantage; for
+    generators of candidates, which it keeps diverse (arXiv 2508.10751; ParaGator's generator)."""
     length: int | None = None
     """The constant that Dr.GRPO and h1 divide a token sum by: the longest answer that may be sampled."""
 
@@ -97,7 +100,9 @@ class Settings:
     resample: int = 0
     """Further draws of problems at most, until the batch is full of groups with right and wrong answers (DAPO)."""
     updates: int = 1
-    """Optimiser steps on a batch."""
+    """How often a batch is learned from."""
+    minibatches: int = 1
+    """Parts that a batch's problems are shuffled into each time, with an optimiser step on each; 1: the batch as a whole."""
     lag: Literal[0, 1] = 0
     """1: the next batch is sampled, by the weights from before, while this one is learned from."""
     ahead: int = 0
@@ -149,6 +154,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         staged = self.curriculum in ("mix", "ramp")
+        hero = self.hero is not None or self.objective == "hero"
         checks = [
             (not self.levels, "levels", self.levels, "name at least one"),
             (len(set(self.levels)) < len(self.levels), "levels", self.levels, "name each once"),
@@ -160,6 +166,9 @@ class Settings:
             (self.rehearse > 0 and self.curriculum != "ramp", "rehearse", self.rehearse, 'it goes with curriculum = "ramp"'),
             (self.keep == "informative" and self.group == 1, "group", self.group, 'one attempt tells nothing apart; set keep = "every"'),
             (self.objective == "deepsearch" and self.explore is None, "explore", None, "deepsearch needs it; name how to search"),
+            (self.pass_at not in (None, *range(1, self.group + 1)), "pass_at", self.pass_at, f"use 1 to {self.group}, a group's attempts"),
+            (self.pass_at is not None and hero, "pass_at", self.pass_at, "HERO's bands are not right and wrong; leave hero out with it"),
+            (self.minibatches > self.prompts, "minibatches", self.minibatches, f"use 1 to {self.prompts}, the problems of a batch"),
             (self.ahead < 0, "ahead", self.ahead, "use 0 or more"),
             (self.workers < 0, "workers", self.workers, "use 0 or more"),
             (self.engine == "vllm" and not self.workers, "engine", self.engine, "it samples in processes of its own; set workers = 1"),
@@ -174,7 +183,19 @@ class Settings:
             for n in ("validation", "evaluate", "resample", "entropy", "kl")
             if (v := getattr(self, n)) is not None
         ]
-        counts = ("steps", "prompts", "group", "updates", "save_every", "part_tokens", "evaluate_attempts", "problems", "length", "window")
+        counts = (
+            "steps",
+            "prompts",
+            "group",
+            "updates",
+            "minibatches",
+            "save_every",
+            "part_tokens",
+            "evaluate_attempts",
+            "problems",
+            "length",
+            "window",
+        )
         checks += [(v < 1, n, v, "use at least 1") for n in counts if (v := getattr(self, n)) is not None]
         _refuse(checks)
 

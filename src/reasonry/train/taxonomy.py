@@ -89,7 +89,7 @@ TAXONOMY: tuple[Leaf, ...] = (
     _part(RESOURCES, "dynamic environments: reasoning-gym", "tasks/gym.py"),
     _gap(RESOURCES, "dynamic environments: code, games, models, ensembles", "none yet"),
     _part(RESOURCES, "infrastructure: verl and TRL, as exports", "train/export.py"),
-    _gap(RESOURCES, "infrastructure: asynchronous training on several machines", "no pipeline yet"),
+    _part(RESOURCES, "infrastructure: asynchronous training, on one machine or a Ray cluster", "train/pipeline/driver.py"),
     _gap(USES, "coding", "Kimi-Dev's rewards are not built"),
     _gap(USES, "agentic: search, browser, deep research, tools", "no web or browser tools yet"),
     _gap(USES, "multi-agent", "no exchange of several agents yet"),
