@@ -1,18 +1,19 @@
 """Asynchronous training beside the loop that does one thing after the other: score, answers a second, idle shares, staleness, in one run.
 
-    python benchmarks/pipeline.py [--seeds 2] [--steps 100] [--lr 3e-4]
+    python benchmarks/pipeline.py [--seeds 2,3] [--steps 100] [--lr 3e-4]
 
 A model of 90 thousand weights, taught sums of three numbers whose steps it often only estimates (the task of ScaleRL's small runs), learns
 by ScaleRL's objective (CISPO with the ratio over the sampler) to work them out. Ways: the loop (sample, then learn); sampling ahead in the
 same process (k = 8); sampling on two Ray workers in lockstep (k = 0) and ahead (k = 2 and 8). Every way makes the same number of updates
 from the same number of answers, from the same start, once for each seed; every process computes with one thread. The learning rate is the
-one that ScaleRL's small runs chose; with `--lr 1e-3` staleness makes the policy swing, and k = 8 falls behind.
+one that ScaleRL's small runs chose. A first measurement, with seeds 0 and 1, was made at a rate of `FASTER`, where the policy swings and
+k = 8 falls behind; so the seeds here are others, and the loop and k = 8 are measured at that rate too.
 
-One JSON line per way. `score`: test problems passed at temperature 1, the mean over problems and seeds; `low`, `high`: its 95 % bootstrap
-interval over problems. `against_loop`: the paired difference to the loop with its interval, problem by problem. `answers_per_second` is
-between the first and the last step's end, so that starting Ray and filling the pipeline are outside; medians over seeds. Idle shares are
-means over steps: of the trainer, time waiting for a batch; of the samplers, time in which a worker had nothing to attempt (in the loop:
-the time of the update). Three processes share this machine's cores, so the figures of two workers are a lower bound.
+One JSON line per way, and one for the start. `score`: test problems passed at temperature 1, the mean over problems and seeds; `low`,
+`high`: its 95 % bootstrap interval over problems. `against_loop`: the paired difference to the loop with its interval, problem by problem.
+`answers_per_second` is between the first and the last step's end, so that starting Ray and filling the pipeline are outside; medians over
+seeds. Idle shares are means over steps: of the trainer, time waiting for a batch; of the samplers, time in which a worker had nothing to
+attempt (in the loop: the time of the update). Three processes share this machine's cores, so the figures of two workers are a lower bound.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ TASK = Sums()
 SPEC = f"single?max_tokens={LONGEST}"
 PROMPTS, G, ROWS = 16, 8, 128
 WARMUP = 4
+LR, FASTER = 3e-4, 1e-3
+AGAIN = ("loop", "ahead, two Ray workers, k = 8")
+"""What is measured at the higher rate too."""
 TAUGHT = 300
 """Supervised steps of the start."""
 TRAINING, TESTED, ATTEMPTS = 1000, 160, 4
@@ -111,8 +115,7 @@ async def measured(folder: Path, sampler: Sampler, steps: int, lr: float, seed: 
             lm, solver, TASK, only(1, LONGEST), problems, recipe, run, sampler=sampler(lm),
             progress=lambda record: stamps.append(time.perf_counter()),
         )  # fmt: skip
-        done = {g.index: g async for g in rollout(solver, TASK, TASK.problems("test", TESTED), Budget(), ATTEMPTS, 7)}
-        passed = [statistics.fmean(bool(t.verdict and t.verdict.passed) for t in done[i].trajectories) for i in range(TESTED)]
+        passed = await tested(lm)
     records = [json.loads(line) for line in run.lines("steps")]
     return Seen(passed, (steps - 1) * PROMPTS * G / (stamps[-1] - stamps[0]), records)
 
@@ -138,41 +141,63 @@ def idle(runs: list[Seen], k: int | None) -> dict[str, float | None]:
     return {"trainer_idle": round(sampling / (sampling + learning), 4), "sampler_idle": round(learning / (sampling + learning), 4)}
 
 
+async def tested(lm: LocalLM) -> list[float]:
+    """The share of its attempts that pass, for every test problem."""
+    solver = build_solver(SPEC, lm, TASK)
+    done = {g.index: g async for g in rollout(solver, TASK, TASK.problems("test", TESTED), Budget(), ATTEMPTS, 7)}
+    return [statistics.fmean(bool(t.verdict and t.verdict.passed) for t in done[i].trajectories) for i in range(TESTED)]
+
+
+async def at_start(folder: Path) -> list[float]:
+    """The start, tested."""
+    lm = load_lm(str(folder), "cpu", torch.float32, max_rows=ROWS)
+    assert isinstance(lm, LocalLM)
+    async with lm:
+        return await tested(lm)
+
+
+def scored(passed: np.ndarray[Any, Any]) -> dict[str, float]:
+    """A score with its interval."""
+    score, low, high = interval(passed)
+    return {"score": round(score, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", default="2,3", help="separated by commas")
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--lr", type=float, default=3e-4, help="that of ScaleRL's small runs")
+    parser.add_argument("--lr", type=float, default=LR, help="that of ScaleRL's small runs")
     args = parser.parse_args()
+    seeds = [int(seed) for seed in args.seeds.split(",")]
     torch.set_num_threads(1)
     import ray
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = start(Path(scratch) / "start", TAUGHT)
         connect()
-        every: dict[str, list[Seen]] = {}
-        for seed in range(args.seeds):
-            for i, (name, (_, _, sampler)) in enumerate(ways(folder).items()):  # ways alternate, so that what else runs here hits all alike
-                seen = asyncio.run(measured(folder, sampler, args.steps, args.lr, seed, Path(scratch) / f"{seed}-{i}"))
-                every.setdefault(name, []).append(seen)
-                print(f"# seed {seed}, {name}: {np.mean(seen.passed):.3f} passed, {seen.rate:.0f} answers/s", flush=True)
+        runs_of: dict[tuple[float, str], list[Seen]] = {}
+        each = ways(folder)
+        for seed in seeds:
+            for i, (lr, name) in enumerate([*((args.lr, name) for name in each), *((FASTER, name) for name in AGAIN)]):
+                seen = asyncio.run(measured(folder, each[name][2], args.steps, lr, seed, Path(scratch) / f"{seed}-{i}"))
+                runs_of.setdefault((lr, name), []).append(seen)
+                print(f"# seed {seed}, lr {lr:g}, {name}: {np.mean(seen.passed):.3f} passed, {seen.rate:.0f} answers/s", flush=True)
         ray.shutdown()
-        scores = {name: np.mean([run.passed for run in runs], 0) for name, runs in every.items()}
-        loop = statistics.median(run.rate for run in every["loop"])
-        for name, (k, workers, _) in ways(folder).items():
-            runs, (score, low, high) = every[name], interval(scores[name])
-            apart = interval(scores[name] - scores["loop"])
+        common = {"what": "asynchronous training", "seeds": seeds, "steps": args.steps, "machine": machine()}
+        print(json.dumps({**common, "way": "start", "steps": 0, **scored(np.array(asyncio.run(at_start(folder))))}), flush=True)
+        for (lr, name), runs in runs_of.items():
+            k, workers, _ = each[name]
+            loop, passed = runs_of[lr, "loop"], np.mean([run.passed for run in runs], 0)
             rate = statistics.median(run.rate for run in runs)
             row = {
-                "what": "asynchronous training", "way": name, "k": k, "workers": workers, "seeds": args.seeds, "steps": args.steps,
-                "lr": args.lr,
-                "answers": args.steps * PROMPTS * G, "score": round(score, 4), "low": round(low, 4), "high": round(high, 4),
-                "against_loop": [round(x, 4) for x in apart], "answers_per_second": round(rate, 1), "ratio": round(rate / loop, 2),
+                **common, "way": name, "k": k, "workers": workers, "lr": lr, "answers": args.steps * PROMPTS * G, **scored(passed),
+                "against_loop": [round(x, 4) for x in interval(passed - np.mean([run.passed for run in loop], 0))],
+                "answers_per_second": round(rate, 1), "ratio": round(rate / statistics.median(run.rate for run in loop), 2),
                 **idle(runs, k), "staleness": average(runs, "staleness"),
                 "staleness_max": max((r.get("staleness_max", 0) for run in runs for r in run.records), default=0),
                 "versions": average(runs, "versions"), "ess": average(runs, "ess"), "mismatch": average(runs, "mismatch"),
-                "clip_share": average(runs, "clip_share"), "machine": machine(),
+                "clip_share": average(runs, "clip_share"),
             }  # fmt: skip
             print(json.dumps(row), flush=True)
 
