@@ -93,6 +93,19 @@ def test_a_killed_run_ends_like_an_unkilled_one(run, monkeypatch, tmp_path):
     assert (out / "steps.jsonl").read_text() == (run / "steps.jsonl").read_text()
 
 
+def test_a_run_may_end_earlier_or_go_on_further_than_was_said(run, monkeypatch, tmp_path):
+    out = tmp_path / "run"
+    assert call(monkeypatch, *SMALL, "--steps", "4", "--out", str(out)) in (0, None)
+    assert call(monkeypatch, "train", "--out", str(out), "--resume", "--steps", "6") in (0, None)
+    assert (out / "steps.jsonl").read_text() == (run / "steps.jsonl").read_text(), "no rate depends on the number of steps"
+    about = json.loads((out / "model" / "config.json").read_text())["about"]
+    assert about["training"]["steps"] == 6
+    assert about["command"].endswith(f"--steps 4 --out {out}"), "what began the run, whatever resumed it"
+    weights = (out / "model" / "model.safetensors").read_bytes()
+    assert call(monkeypatch, "train", "--out", str(out), "--resume", "--steps", "2") in (0, None)
+    assert (out / "model" / "model.safetensors").read_bytes() == weights, "the best so far"
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

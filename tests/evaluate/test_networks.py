@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from starlette.testclient import TestClient
 
-from reasonry.core import Budget, UserError
-from reasonry.evaluate.networks import NETWORK_SOLVERS, bound, own_model
+from reasonry.core import Budget, Sampling, UserError
+from reasonry.evaluate.networks import NETWORK_SOLVERS, bound, load_any, own_model
 from reasonry.lm.load import load_lm
+from reasonry.serve.app import build_app
 from reasonry.tasks import load_task
 from reasonry.worlds.grids import SudokuWorld
 from reasonry.worlds.trm import TRM, Shape
@@ -69,6 +71,33 @@ def test_the_names_are_those_of_language_models():
 
     assert set(NETWORK_SOLVERS) <= set(SOLVERS)
     assert json.dumps(sorted(NETWORK_SOLVERS)) == '["best-of-n", "self-consistency", "single"]'
+
+
+async def test_a_network_is_a_model_to_ask_too(folder):
+    lm = load_any(str(folder))
+    problem = TASK.problems("test", 1)[0]
+    done = await lm.complete(problem.messages, Sampling())
+    async with bound(str(folder), ["single"], TASK) as (name, solvers):
+        trace = await solvers[0](problem, Budget(), 0)
+    assert (lm.name, done.text, done.stop) == (name, trace.answer, trace.stop)
+    assert done.cost.flops == trace.cost.flops
+    with pytest.raises(UserError, match="no token ids"):
+        await lm.encode("1")
+
+
+def test_a_server_fills_a_grid_and_refuses_what_is_none(folder):
+    app = build_app({"small": load_any(str(folder))})
+    with TestClient(app) as client:
+
+        def ask(text: str):
+            return client.post("/v1/chat/completions", json={"model": "small", "messages": [{"role": "user", "content": text}]})
+
+        filled = ask("..24.1/.43..5/2.41../31..42/....../526.1.").json()
+        assert len(filled["choices"][0]["message"]["content"].splitlines()) == 7, "the grid, then #### and its rows"
+        assert filled["usage"]["completion_tokens"] == 3 * 36
+        refused = ask("fill this")
+        assert refused.status_code == 400
+        assert "no sudoku6 puzzle" in refused.json()["error"]["message"]
 
 
 def test_where_a_language_model_is_needed_a_network_is_refused(folder):

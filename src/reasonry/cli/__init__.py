@@ -73,9 +73,9 @@ def compare(solvers: tuple[str, ...], out: Path | None, resume: bool, **given: A
     if resume and out is None:
         raise UserError("--resume: the run to go on with is not named; add --out and its directory")
     from reasonry.evaluate.command import Comparison, run_comparison
-    from reasonry.worlds.trm_folder import is_trm
+    from reasonry.worlds.trm_folder import find_trm
 
-    more = [] if is_trm(Path(given["model"])) else ["delethink" + SHORT_CHUNKS * given["model"].startswith("pocket")]
+    more = [] if find_trm(given["model"]) else ["delethink" + SHORT_CHUNKS * given["model"].startswith("pocket")]
     request = Comparison(solvers=solvers or (*DEFAULT_SOLVERS, *more), out=out or _fresh("compare"), **given)
     try:
         report = asyncio.run(run_comparison(request, resume))
@@ -148,13 +148,13 @@ async def _solve(question: str, model: str, solver: str, budget: Budget, seed: i
 @click.option("--solver-as", "named", multiple=True, metavar="NAME=SPEC", help=NAMED)
 def serve(models: tuple[str, ...], host: str, port: int, key_variable: str | None, max_rows: int, named: tuple[str, ...]) -> None:
     """Serve models, and every method on top of them (as pocket:delethink), to any OpenAI client."""
-    from reasonry.lm.load import load_lm
+    from reasonry.evaluate.networks import load_any
     from reasonry.serve.app import key_for
     from reasonry.serve.app import run as run_server
     from reasonry.serve.catalogue import named_choices
 
     key_for(host, key_variable)
-    lms = {lm.name: lm for lm in [load_lm(spec, max_rows=max_rows) for spec in models]}
+    lms = {lm.name: lm for lm in [load_any(spec, max_rows) for spec in models]}
     run_server(lms, host=host, port=port, key_variable=key_variable, named=named_choices(named, lms))
 
 

@@ -27,7 +27,7 @@ from reasonry.worlds.trm_infer import Curve, curve, exact_accuracy
 from reasonry.worlds.trm_settings import Material, TRMSettings, material
 from reasonry.worlds.trm_train import STEPS, train
 
-MODEL = "model"
+MODEL, COMMAND = "model", "command.txt"
 
 
 def run_recursion(s: TRMSettings, config: Mapping[str, Any], recipe: str, out: Path, resume: bool, command: str) -> None:
@@ -39,7 +39,9 @@ def run_recursion(s: TRMSettings, config: Mapping[str, Any], recipe: str, out: P
     run = open_run(out, {key: value for key, value in config.items() if key != "steps"}, resume)
     if not (out / "recipe.toml").exists():
         run.write("recipe.toml", recipe)
-    run.write("command.txt", command + "\n")
+    if not (out / COMMAND).exists():
+        run.write(COMMAND, command + "\n")
+    command = (out / COMMAND).read_text().rstrip()
     click.echo(f"making puzzles for {s.world}, in {out}", err=True)
     made = material(s, out, device)
     torch.manual_seed(s.seed)

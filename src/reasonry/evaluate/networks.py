@@ -10,17 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote
 
-from reasonry.core import Solver, Task, UserError
+from reasonry.core import LM, Budget, Completion, Ids, Problem, Prompt, Sampling, Solver, Stop, Task, UserError
 from reasonry.evaluate.choices import build_choice
 from reasonry.lm.load import load_lm
 from reasonry.solve.build import Options
 from reasonry.solve.opened import Opened
-from reasonry.worlds.trm_folder import is_trm, load_trm
+from reasonry.worlds.trm_folder import find_trm, load_trm
 
 if TYPE_CHECKING:
     from reasonry.worlds.trm_solver import Recursive
@@ -99,12 +99,9 @@ def own_model(spec: str) -> tuple[str | None, str]:
 
 @asynccontextmanager
 async def _open(spec: str, max_rows: int, key_variable: str) -> AsyncIterator[tuple[str, Build]]:
-    folder = Path(spec).expanduser()
-    if is_trm(folder):
-        from reasonry.worlds.trm_solver import Recursive
-
-        model, world = load_trm(folder)
-        base = Recursive(model, world, model.shape.N_sup)
+    folder = find_trm(spec)
+    if folder is not None:
+        base = _network(folder)
         yield folder.resolve().name, lambda solver, task: network_solver(solver, base)
         return
     lm = load_lm(spec, max_rows=max_rows, key_variable=key_variable)
@@ -114,3 +111,39 @@ async def _open(spec: str, max_rows: int, key_variable: str) -> AsyncIterator[tu
         opened = Opened()
         stack.push_async_callback(opened.close)
         yield lm.name, lambda solver, task: build_choice(solver, lm, task, opened)
+
+
+def _network(folder: Path) -> Recursive:
+    from reasonry.worlds.trm_solver import Recursive
+
+    model, world = load_trm(folder)
+    return Recursive(model, world, model.shape.N_sup)
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A network that solves by itself as a model to ask: the grid in the prompt, filled. It samples nothing, so of what `sampling` says
+    only the seed is read, and it has no token ids."""
+
+    solver: Recursive
+    name: str
+
+    async def encode(self, prompt: Prompt) -> Ids:
+        """Raises UserError."""
+        raise UserError(f"model: {self.name} reads grids and has no token ids; send text or messages")
+
+    async def decode(self, ids: Ids) -> str:
+        """Raises UserError."""
+        raise UserError(f"model: {self.name} writes grids and has no token ids; send text or messages")
+
+    async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        """The answer after all steps. Raises UserError where the last message holds no grid of the network's world."""
+        words = prompt if isinstance(prompt, str) else tuple(m for m in prompt if not isinstance(m, int))
+        trace = await self.solver(Problem("question", words), Budget(), sampling.seed or 0)
+        return Completion(trace.answer, trace.stop or Stop.ERROR, trace.cost)
+
+
+def load_any(spec: str, max_rows: int = 64) -> LM:
+    """The model a spec names, as `load_lm`, or a network by its folder or shipped name."""
+    folder = find_trm(spec)
+    return load_lm(spec, max_rows=max_rows) if folder is None else Answering(_network(folder), folder.resolve().name)

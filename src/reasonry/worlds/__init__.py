@@ -7,4 +7,4 @@ tokens answers, and under which changes (`changes`) a puzzle stays a puzzle.
 from pathlib import Path
 
 SHIPPED = Path(__file__).parent / "shipped"
-"""Recipes of networks for `reasonry train`, by name."""
+"""Recipes of networks for `reasonry train` (.toml), and trained networks (folders), by name."""

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from reasonry.core import UserError
 from reasonry.core.run import write_whole
+from reasonry.worlds import SHIPPED
 from reasonry.worlds.arc_world import ArcWorld, Embedded
 from reasonry.worlds.changes import Recolouring
 from reasonry.worlds.grids import MazeWorld, SudokuWorld, World
@@ -32,6 +33,11 @@ def is_trm(folder: Path) -> bool:
         return json.loads((folder / CONFIG).read_bytes()).get("model_type") == "trm"
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def find_trm(spec: str) -> Path | None:
+    """The folder of a TRM: a shipped one by its name (`trm-sudoku9`), or a path; `None` where the spec is no such network."""
+    return next((folder for folder in (SHIPPED / spec, Path(spec).expanduser()) if is_trm(folder)), None)
 
 
 def world_of(name: str, folder: Path | None = None) -> World:

@@ -39,7 +39,7 @@ class Half(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:  # type: ignore[override]
         """Of h and the three matrices."""
         h, G, U, W, g, u, lit, a, r, o = ctx.saved_tensors
         along, do = ctx.along, gradients[0]
