@@ -68,7 +68,7 @@ def _tournament(evidence: Evidence) -> Markup:
         ax.errorbar(at, [m.mean for _, m in shown], spread, color=series(i), marker="o", linestyle="", capsize=3, label=way)
     ax.set_xticks(range(len(slugs)), slugs)
     ax.set_ylabel("right", color=MUTED)
-    ax.set_ylim(0, 1)
+    ax.set_ylim(bottom=0)
     if ways:
         ax.legend(frameon=False, labelcolor=INK)
     return figure_svg(figure, "Accuracy after training, by objective and updates on a batch")
