@@ -36,6 +36,9 @@ def asked(spec: str | None, model: str = "m", **sampling: Any) -> Any:
         "vgb?verifier=file.py:function",
         "vgb?verifier=rule.py:value",
         "tool-loop?tools=python",
+        "tumix?tools=python",
+        "tumix?docs=/etc",
+        "tumix?designs=agents.toml",
     ],
 )
 def test_options_that_name_a_place_are_refused(spec: str):

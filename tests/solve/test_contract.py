@@ -41,6 +41,8 @@ SPECS = [
     "guided?way=best-block&until=tokens&block=5&n=3&verifier=avoid&letters=3",
     "guided?way=block-rejection&until=tokens&block=5&n=3&verifier=avoid&letters=3",
     "guided?way=beam&until=tokens&block=6&width=2&n=3",
+    "tumix",
+    "tumix?agents=Base,CoT,CoT&rounds=4&stop=short&max_tokens=9",
 ]
 BUDGETS = [
     Budget(),

@@ -47,7 +47,7 @@ class AnyQuestion:
         return Verdict(None, None, "a request brings no gold answer", self.extract(answer))
 
 
-_PLACE = re.compile(r"[?&](by|pool|rm|adapter|tools|verifier)=")
+_PLACE = re.compile(r"[?&](by|pool|rm|adapter|tools|verifier|docs|more|designs)=")
 """Options that would load a folder, read a file, call an address or run code of the client's choice, with the server's rights and keys."""
 
 

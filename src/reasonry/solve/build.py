@@ -24,6 +24,7 @@ from reasonry.solve.single import Single
 from reasonry.solve.tool_loop import ToolLoop
 from reasonry.solve.tree import UCT, Constrained, Decayed, Frontier
 from reasonry.solve.tree.select import linear, no_bonus, square_root
+from reasonry.solve.tumix_spec import fifteen
 from reasonry.solve.vgb_spec import guided, vgb
 from reasonry.tasks.toolbox import OWN, toolbox
 
@@ -162,6 +163,7 @@ SOLVERS: dict[str, Builder] = {
     "tool-loop": _tool_loop,
     "vgb": vgb,
     "guided": guided,
+    "tumix": fifteen,
 }
 """Every solver there is, by name."""
 

@@ -26,9 +26,10 @@ from reasonry.solve.exchange.sees import everything
 from reasonry.solve.exchange.stops import both, by_margin, first_of, never, not_before, unchanged
 from reasonry.solve.exchange.votes import Key, majority, same_answer
 from reasonry.solve.tumix_agent import INTERACTIONS, Coded, Guided, Tooled
+from reasonry.solve.tumix_designs import Design
 from reasonry.solve.tumix_marks import Kind
 from reasonry.solve.tumix_vote import ASIDE, by_model, confident, judge
-from reasonry.solve.tumix_words import GUIDANCE, PLAIN, Words
+from reasonry.solve.tumix_words import GUIDANCE, PLAIN, Words, designed
 from reasonry.tasks.tools import Tool
 
 SOURCES = ("gs", "llm", "com")
@@ -53,19 +54,21 @@ class Kit:
     sampling: Sampling = Sampling(max_tokens=1024)
     """Of each of an agent's calls."""
     interactions: int = INTERACTIONS
+    designs: Mapping[str, Design] = field(default_factory=dict)
+    """Further agents by name."""
 
     def can(self, name: str) -> bool:
-        """Whether an agent of table 1 has its tools here. Raises UserError for a name that is none."""
-        code, source = _needs(name)
+        """Whether an agent has its tools here. Raises UserError for a name that is none."""
+        code, source = self._needs(name)
         return (self.python is not None or not code) and (source is None or source in self.search)
 
     def agent(self, name: str, title: str | None = None) -> Agent:
-        """The agent of table 1; `title` names it in its group, where it is there more than once. Raises UserError without its tools."""
+        """An agent; `title` names it in its group, where it is there more than once. Raises UserError without its tools."""
         return Agent(title or name, self.solver(name), self.words.ask)
 
     def solver(self, name: str) -> Solver:
         """How it answers, without anyone else's words."""
-        code, source = _needs(name)
+        code, source = self._needs(name)
         if not self.can(name):
             lacks = "code" if code and self.python is None else f"the search {source}"
             raise UserError(f"tumix: {name} needs {lacks}, which is not there; provide it, or leave the agent out")
@@ -80,16 +83,20 @@ class Kit:
             return Guided(self.lm, words.steering[kind], lambda guidance: self._tooled(name, tools, guidance), self.sampling, name)
         return self._tooled(name, tools, "")
 
+    def _needs(self, name: str) -> tuple[bool, str | None]:
+        """Whether an agent runs code, and the source that it searches."""
+        if design := self.designs.get(name):
+            return "code" in design.tools, design.source if "search" in design.tools else None
+        if name not in AGENTS:
+            raise UserError(f"tumix: {name!r} is not an agent; use some of {', '.join((*AGENTS, *self.designs))}")
+        return name.startswith("C") and name != "CoT", "llm" if name == "S" else name.partition("_")[2] or None
+
     def _tooled(self, name: str, tools: Mapping[Kind, Tool], guidance: str) -> Tooled:
-        instruction = self.words.agents[name.partition("_")[0]].replace(GUIDANCE, guidance)
+        if design := self.designs.get(name):
+            instruction = designed(design.instruction, "code" in tools, "search" in tools)
+        else:
+            instruction = self.words.agents[name.partition("_")[0]].replace(GUIDANCE, guidance)
         return Tooled(self.lm, instruction, tools, self.interactions, self.words.marks, self.sampling, name)
-
-
-def _needs(name: str) -> tuple[bool, str | None]:
-    """Whether an agent runs code, and the source that it searches."""
-    if name not in AGENTS:
-        raise UserError(f"tumix: {name!r} is not an agent; use some of {', '.join(AGENTS)}")
-    return name.startswith("C") and name != "CoT", "llm" if name == "S" else name.partition("_")[2] or None
 
 
 def copies(kit: Kit, names: Sequence[str]) -> list[Agent]:

@@ -91,6 +91,11 @@ def _told(*parts: str) -> str:
     return "\n\n" + "\n".join((*parts, _ANSWER))
 
 
+def designed(instruction: str, code: bool, search: bool) -> str:
+    """The instruction of an agent that somebody designed, with how its tools are used, in English."""
+    return _told(instruction, *([_CODE] * code), *([_SEARCH] * search), *([_TURNS] * (code or search)))
+
+
 PLAIN = Words(
     marks=FULL,
     agents={
