@@ -19,8 +19,8 @@ No rule, choice or view is told the gold answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
@@ -51,6 +51,8 @@ class Said:
     segments: tuple[int, int] = (0, 0)
     """Its calls: from, and up to but not with, these indices of the attempt's segments."""
     cost: Cost = Cost()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What its solver kept: tool counts, votes, a gate's verdict."""
 
 
 History = tuple[tuple[Said, ...], ...]
@@ -263,7 +265,8 @@ class Exchange:
             error = (t.error or f"{turn.agent} ended without a reason") if t.stop in (Stop.ERROR, None) else None
             answer = None if error else self.read(t.answer)
             ended = t.stop or Stop.ERROR
-            said.append(Said(turn.agent, round, t.answer, answer, ended, error, t.spent, saw, (start, len(trace.segments)), t.cost))
+            place = (start, len(trace.segments))
+            said.append(Said(turn.agent, round, t.answer, answer, ended, error, t.spent, saw, place, t.cost, t.meta))
             spent.append(t.cost)
         return replace(trace, cost=trace.cost + reduce(Cost.__or__, spent, Cost())), tuple(said)
 
@@ -280,6 +283,7 @@ def logged(said: Said) -> dict[str, Any]:
     told: dict[str, Any] = {"agent": said.agent, "answer": said.answer, "text": said.text, "stop": said.stop.value}
     told |= {"saw": [list(pair) for pair in said.saw], "segments": list(said.segments)}
     told |= {"tokens": said.cost.completion_tokens, "prompt_tokens": said.cost.prompt_tokens, "calls": said.cost.calls}
+    told |= {"meta": dict(said.meta)} if said.meta else {}
     return told if said.error is None else {**told, "error": said.error}
 
 

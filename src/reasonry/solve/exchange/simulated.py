@@ -41,12 +41,14 @@ def stubborn(own: str, peers: Sequence[str], right: str, rng: random.Random) -> 
 
 
 def voter(chance: float, tilt: float = 0.0) -> Change:
-    """With this chance copies a peer drawn at random (the voter model). A peer that is right is drawn with weight 1 + tilt."""
+    """Draws a peer and copies it with this chance (the voter model); with chance · (1 + tilt) where the peer is right, and
+    chance · (1 − tilt) where it is wrong: how much more persuasive the truth is."""
 
     def change(own: str, peers: Sequence[str], right: str, rng: random.Random) -> str:
-        if not peers or rng.random() >= chance:
+        if not peers:
             return own
-        return rng.choices(peers, [1 + tilt if p == right else 1.0 for p in peers])[0]
+        peer = rng.choice(peers)
+        return peer if rng.random() < chance * (1 + tilt if peer == right else 1 - tilt) else own
 
     return change
 

@@ -10,7 +10,6 @@ rule of independent voters over two answers (Nitzan & Paroush 1982).
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import fsum, log, log2
 
@@ -18,28 +17,15 @@ from reasonry.core import UserError
 from reasonry.probe.votes import tally
 from reasonry.solve.exchange.core import Choose, Chosen, History, Moment, Said
 from reasonry.solve.select import Choice
-from reasonry.tasks.judges import number, spell
+from reasonry.tasks.same import same_answer
 
 Key = Callable[[str], Hashable]
 """An answer -> its class: answers with one key are one answer."""
-_OPTION = re.compile(r"(?:option|choice|answer)?\s*[(\[]?\s*([A-Za-z])\s*[)\].:]?", re.IGNORECASE)
-_WITH_TEXT = re.compile(r"[(\[]?\s*([A-Z])\s*[)\].:]\s+\S.*", re.DOTALL)
 
 
 def as_spelled(answer: str) -> Hashable:
     """Letter for letter: for tasks whose answers have one spelling."""
     return answer
-
-
-def same_answer(answer: str) -> Hashable:
-    """`1/2`, `0.5` and `.50` are one answer; so are `B`, `b`, `(B)`, `B.` and `B) a text`; else case and spaces do not count."""
-    text = answer.strip().strip("$*`").strip()
-    if option := _OPTION.fullmatch(text) or _WITH_TEXT.fullmatch(text):
-        return f"option {option[1].upper()}"
-    value = number(text)
-    if value is not None and not re.search(r"[^\W\d_]{2,}", re.sub(r"\\[a-z]+", "", text)):
-        return spell(value)
-    return " ".join(text.lower().split())
 
 
 def keys(said: Sequence[Said], key: Key) -> list[Hashable | None]:
