@@ -1,13 +1,15 @@
 """AggLM's experiment: its task, its rules on made-up rows, and a whole run that is killed and resumed."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reasonry.core import Result
-from reasonry.papers import agglm, agglm_start
-from reasonry.papers.agglm_arms import distance, swapped
+from reasonry.lm.reward_model import load_reward_model
+from reasonry.papers import agglm, agglm_arms, agglm_start
+from reasonry.papers.agglm_arms import distance, slug, swapped
 from reasonry.papers.agglm_findings import (
     ALONE,
     AT9,
@@ -17,6 +19,8 @@ from reasonry.papers.agglm_findings import (
     FIFTY,
     FIVE,
     HARD,
+    JUDGE,
+    JUDGES,
     MAIN,
     NATURAL,
     OTHERS,
@@ -24,9 +28,12 @@ from reasonry.papers.agglm_findings import (
     START,
     Plan,
     Row,
+    best_by,
     findings,
     measures,
+    vote_by,
 )  # fmt: skip
+from reasonry.papers.agglm_reward import Fit, ranked, rings
 from reasonry.papers.agglm_task import (
     OPERATIONS,
     STEPS,
@@ -42,9 +49,11 @@ from reasonry.papers.agglm_task import (
     worked,
 )
 from reasonry.probe.ladder import CHECKED, MAJORITY, PASS1
+from reasonry.probe.stats import pass_at_k
 from reasonry.tasks.pool import Candidate, Pool, write_pools
 
 TASK = Chains()
+JUDGED = [arm(judge, 9) for judge in JUDGES for arm in (best_by, vote_by)]
 
 
 def test_every_operation_is_a_bijection():
@@ -120,7 +129,7 @@ def rows(better: float) -> list[Row]:
             for arm in arms:
                 gain = better * (1.5 if size == 2 else 0.5) * (arm in (MAIN, FIVE, FEATURES + FIFTY))
                 made.append(Row(seed, arm, f"p{i}", 0, size, i % 3 == 0, base + gain, 90))
-            made += [Row(seed, arm, f"p{i}", -1, 0, False, base, 90) for arm in (AT9, AT16, SOLVER)]
+            made += [Row(seed, arm, f"p{i}", -1, 0, False, base, 90) for arm in (AT9, AT16, SOLVER, *JUDGED)]
     return made
 
 
@@ -155,20 +164,45 @@ def made_up(problems: int, split: str) -> list[Pool]:
     return pools
 
 
+def test_a_reward_model_that_knows_the_truth_reaches_the_oracle():
+    """The best by a score that is the truth is right wherever a right candidate is there; candidates cost what they cost."""
+    knowing = [replace(p, candidates=tuple(replace(c, score=c.correct) for c in p.candidates)) for p in made_up(12, "test")]
+    found = {(r.arm, r.problem, r.number): r for r in ranked(0, JUDGE, knowing, 8)}
+    for p in knowing:
+        right = [c.correct == 1 for c in p.candidates]
+        for number, half in enumerate((right[:8], right[8:])):
+            assert found[best_by(JUDGE, 8), p.problem.id, number].score == any(half)
+        assert found[JUDGED[0], p.problem.id, -1].score == pytest.approx(sum(any((right * 2)[i : i + 9]) for i in range(16)) / 16)
+        assert found[JUDGED[0], p.problem.id, -1].tokens == pytest.approx(90)
+    mean = sum(found[JUDGED[0], p.problem.id, -1].score for p in knowing) / 12
+    oracle = sum(pass_at_k(16, sum(c.correct == 1 for c in p.candidates), 9) for p in knowing) / 12
+    assert mean == pytest.approx(oracle, abs=0.05), "rings of nine stand for all subsets of nine"
+
+
+def test_every_candidate_is_in_as_many_rings():
+    pool = made_up(1, "test")[0]
+    seen = [c for s in rings(pool, 9) for c in s.candidates]
+    assert all(sum(c is other for other in seen) == 9 for c in pool.candidates)
+
+
 def test_a_run_writes_its_page_and_a_second_one_does_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     plan = Plan(
         teaching=1, batch=256, train_problems=8, test_problems=6, aggregations=1, steps=1, prompts=2, group=2, order_sets=1, order_draws=2,
         feature_updates=2,
     )  # fmt: skip
+    monkeypatch.setattr(agglm_arms, "FIT", Fit(problems=8, each=2, steps=2))
     folder = tmp_path / "seed-0"
     folder.mkdir()
     write_pools(folder / "train.jsonl", made_up(8, "train"))
     write_pools(folder / "test.jsonl", made_up(6, "test"))
     write_pools(folder / "familiar.jsonl", made_up(6, "test"))
+    for judge in JUDGES:
+        write_pools(folder / f"{slug(judge)}-data.jsonl", made_up(8, "train"))
     evidence = agglm.run(tmp_path, (0,), plan)
     assert {f.claim for f in evidence.findings} == {c.id for c in CLAIMS}
-    assert {m.arm for m in evidence.measures} >= {START, MAIN, SOLVER, ALONE, OTHERS, f"{MAIN}, 16 candidates", FEATURES + HARD}
+    assert {m.arm for m in evidence.measures} >= {START, MAIN, SOLVER, ALONE, OTHERS, f"{MAIN}, 16 candidates", FEATURES + HARD, *JUDGED}
     assert "<svg" in (tmp_path / "report.html").read_text()
+    assert load_reward_model(folder / "reward-model").head.weight.any()
     monkeypatch.setattr(agglm, "examined", None)
     assert agglm.run(tmp_path, (0,), plan).measures == evidence.measures
     assert measures([], []) == ()

@@ -115,6 +115,10 @@ PAPER = Paper(
         ".003: all arms learnt the practised arithmetic nearly by heart, and were worse than a majority on held-out problems. "
         "This is the third run, on new problems and with the same rules.",
         "Two sets of eight for each problem; ties of the majority make a set hard where any tied answer is wrong; the paper names no rule.",
+        "The reward models are the start itself, each with a head, trained on as many sampled answers as an aggregator's training takes, "
+        "candidates included; the paper's have 7 and 72 billion weights and saw other data. Practised problems' wrong answers leave the "
+        "practised facts, which the test's right ones do too: so the model that is trained on them is misled on the test by design, and "
+        "another is shown that was trained on problems of every fact, which no other arm was.",
         "The step checker errs by design (it misjudges a step in five), for on a task that is computed a perfect one would be the oracle.",
     ),
     fails_when="Where reward can teach the answers themselves: the small model learns the practised arithmetic, which looks like "

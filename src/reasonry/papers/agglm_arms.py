@@ -31,6 +31,7 @@ from reasonry.papers.agglm_findings import (
     FAMILIAR,
     FEATURES,
     FIRST,
+    JUDGES,
     MAIN,
     OTHERS,
     SHARES,
@@ -41,6 +42,7 @@ from reasonry.papers.agglm_findings import (
     Plan,
     Row,
 )  # fmt: skip
+from reasonry.papers.agglm_reward import FIT, fitted, rival
 from reasonry.papers.agglm_start import FORM
 from reasonry.papers.agglm_task import Chains, noisy_check
 from reasonry.probe.ladder import AGGREGATOR, RUNGS, Set, cut_up
@@ -84,15 +86,17 @@ class Seed:
             decoder.load_state_dict(state)
         return LocalLM(decoder, Tokenizer.load(self.start), "pocket", max_rows=ROWS, kv_tokens=KV)
 
-    async def pools(self, name: str, of: Chains, split: str, n: int, state: dict[str, torch.Tensor] | None = None) -> list[Pool]:
-        """Candidates of a model at `n` problems of a kind, made once; checked by the noisy checker."""
+    async def pools(
+        self, name: str, of: Chains, split: str, n: int, state: dict[str, torch.Tensor] | None = None, each: int | None = None
+    ) -> list[Pool]:
+        """Candidates of a model at `n` problems of a kind, made once; checked by the noisy checker. `each`: left out, the plan's."""
         file = self.path / f"{name}.jsonl"
         if file.exists():
             return read_pools(file, TASK)
         problems = of.problems(split, n, inner_seed(self.seed, PROBLEMS))
         async with self.lm(state) as lm:
             solver = Single(lm, ANSWER.with_(temperature=self.plan.heat))
-            made = await sample_pools(solver, TASK, problems, split, self.plan.each, inner_seed(self.seed, len(name)))
+            made = await sample_pools(solver, TASK, problems, split, each or self.plan.each, inner_seed(self.seed, len(name)))
         checked = [with_checks(p, [self._check(p.problem.id, i, c.text) for i, c in enumerate(p.candidates)]) for p in made]
         write_pools(file, checked)
         return checked
@@ -258,6 +262,12 @@ async def examined(s: Seed) -> tuple[list[Row], list[Fact]]:
     familiar = await s.pools("familiar", PRACTISED, "test", p.test_problems)
     rows, facts = s.features(practice, test)
     rows = [*s.baselines(test), *rows, *_familiar(s.baselines(familiar))]
+    for judge, facts_of in zip(JUDGES, (PRACTISED, TASK), strict=True):
+        data = await s.pools(f"{slug(judge)}-data", facts_of, "train", FIT.problems, each=FIT.each)
+        model = fitted(s.path / slug(judge), s.start, data, FIT, s.seed)
+        (own, told), (of_familiar, also) = (rival(s.seed, judge, p.m, model, pools) for pools in (test, familiar))
+        rows += [*own, *_familiar(of_familiar)]
+        facts += [*told, *(replace(f, arm=FAMILIAR + f.arm) for f in also)]
     rows += s.rows(START, test, await s.answered(START, test, p.m, None, p.aggregations), p.m)
     rows += _familiar(s.rows(START, familiar, await s.answered(FAMILIAR + START, familiar, p.m, None, 2), p.m))
     facts += await s.orders(START, test, None)

@@ -3,6 +3,7 @@
 Written before a first run, in which test problems shared their arithmetic with practised ones, and unchanged since. The unit is the
 problem: a set's score is averaged into its problem, intervals resample problems of all seeds together. A claim about a difference holds
 where the interval lies above zero and the mean of every seed does; it fails where the interval lies below zero; everything else is unclear.
+The claim about reward models came later, together with those arms and before they were run on test problems.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ ALONE, OTHERS = "without candidates", "with another problem's"
 SOLVER = "solver trained instead"
 """The same updates on the solver's own attempts at the same problems; then the majority of as many tokens."""
 AT9, AT16, FIRST = "majority@9", "majority@16", "first candidate"
+JUDGE, TOLD = "reward model", "reward model told every fact"
+JUDGES = (JUDGE, TOLD)
+"""Trained on practised problems; and on problems of every fact, the test's arithmetic among them."""
 FEATURES = "features: "
 """Before an arm's name: the policy over candidates' features, not the language model."""
 FAMILIAR = "practised facts: "
@@ -112,11 +116,26 @@ CLAIMS = (
     _claim("shrinks", "Its gain over the majority is larger where the majority is small (1–3 of 8) than where it is large (6–8)."),
     _claim("mixture", "Mixtures with few easy sets (5 and 50 %) are better than the extremes, hard sets alone and every easy one."),
     _claim("solver-instead", "As many updates on the solver itself give less, at equal tokens."),
+    _claim(
+        "beats-reward-model", "It beats the best and the weighted vote of nine candidates, as many tokens, by a reward model trained on "
+        "practised problems, as it is, and by one trained on problems of every fact.",
+        "any of the four differences' 95 % interval lies wholly below zero; it holds where all lie wholly above and every seed's means do",
+    ),
     _claim("beats-check", "It beats the vote weighted by a step checker, although it is not told what the checker says."),
     _claim("feature-mixture", "For a policy over vote share and check alone, too, 50 % easy is better than every easy one."),
 )  # fmt: skip
 
 Pick = Callable[[Row], bool]
+
+
+def best_by(judge: str, k: int) -> str:
+    """The arm that takes what a reward model scores highest of k candidates."""
+    return f"best of {k} by {judge}"
+
+
+def vote_by(judge: str, k: int) -> str:
+    """The arm whose votes of k candidates weigh as a reward model scores them."""
+    return f"vote of {k} weighted by {judge}"
 
 
 def everything(row: Row) -> bool:
@@ -211,21 +230,23 @@ def findings(rows: Sequence[Row]) -> tuple[Finding, ...]:
         compare("beats-majority", main, at9, "{a} against {b} for a majority of nine: {d}"),
         compare("beats-16", main, at16, "{a} against {b} for a majority of sixteen: {d}", -0.01),
         compare("minority", means(rows, MAIN, minority), blind, "on minority-correct sets {a}, a blind draw {b}: {d}"),
-        _reads(rows, main),
+        _all("reads", rows, main, (ALONE, OTHERS)),
         _shrinks(gains[SMALL], gains[LARGE]),
         compare("mixture", few, ends, "5 and 50 % {a}, hard only and natural {b}: {d}"),
         compare("solver-instead", main, means(rows, SOLVER), "{a} against {b} for a majority of nine by the trained solver: {d}"),
+        _all("beats-reward-model", rows, main, [arm(judge, 9) for judge in JUDGES for arm in (best_by, vote_by)]),
         compare("beats-check", main, means(rows, CHECKED), "{a} against {b}: {d}"),
         compare("feature-mixture", features[0], features[1], "50 % {a}, natural {b}: {d}"),
     ]
     return tuple(found)
 
 
-def _reads(rows: Sequence[Row], main: Scores) -> Finding:
-    told = [(means(rows, arm), arm) for arm in (ALONE, OTHERS)]
+def _all(id: str, rows: Sequence[Row], main: Scores, arms: Sequence[str]) -> Finding:
+    """The rule for claims about several differences."""
+    told = [(means(rows, arm), arm) for arm in arms]
     results = [judged(difference(main, b), by_seed(main, b)) for b, _ in told]
     result = Result.FAILS if Result.FAILS in results else Result.UNCLEAR if Result.UNCLEAR in results else Result.HOLDS
-    return Finding("reads", result, "; ".join(f"{arm} {percent(b)}, the difference {points(difference(main, b))}" for b, arm in told))
+    return Finding(id, result, "; ".join(f"{arm} {percent(b)}, the difference {points(difference(main, b))}" for b, arm in told))
 
 
 def _shrinks(small: tuple[Scores, Scores], large: tuple[Scores, Scores]) -> Finding:

@@ -16,6 +16,7 @@ from reasonry.papers.agglm_findings import (
     CLAIMS,
     FAMILIAR,
     FEATURES,
+    JUDGES,
     LARGE,
     MAIN,
     OTHERS,
@@ -27,10 +28,12 @@ from reasonry.papers.agglm_findings import (
     Pick,
     Plan,
     Row,
+    best_by,
     everything,
     mean_of,
     means,
     of_size,
+    vote_by,
 )  # fmt: skip
 from reasonry.papers.evidence_page import evidence_page
 from reasonry.probe.ladder import BEST, BEST_CHECK, CHECKED, MAJORITY, ORACLE, PASS1, WEIGHTED
@@ -70,7 +73,8 @@ def report(plan: Plan, rows: Sequence[Row], facts: Sequence[Fact], evidence: Evi
 
 def _cost(rows: Sequence[Row]) -> Markup:
     figure, ax = axes(height=420)
-    shown = [PASS1, MAJORITY, AT9, AT16, WEIGHTED, CHECKED, BEST, BEST_CHECK, START, MAIN, SOLVER, ORACLE]
+    judge = [arm(judge, 9) for judge in JUDGES for arm in (vote_by, best_by)]
+    shown = [PASS1, MAJORITY, AT9, AT16, WEIGHTED, CHECKED, BEST, BEST_CHECK, *judge, START, MAIN, SOLVER, ORACLE]
     found = [(arm, e, fmean(r.tokens for r in rows if r.arm == arm)) for arm in shown if (e := mean_of(means(rows, arm)))]
     for at, (arm, e, _) in enumerate(found):
         colour = series(2) if arm == MAIN else series(0) if arm in (MAJORITY, AT9, AT16) else MUTED if arm in (PASS1, ORACLE) else series(5)
@@ -99,7 +103,7 @@ def _sizes(rows: Sequence[Row]) -> Markup:
     head = ["", *(f"majority of {label}" for label in SIZES), "minority-correct"]
     lines = [
         [arm, *(_said(mean_of(means(rows, arm, pick))) for pick in SIZES.values()), _said(mean_of(means(rows, arm, lambda r: r.minority)))]
-        for arm in (PASS1, *shown, *(a for a in TRAINED if a != MAIN), ORACLE)
+        for arm in (PASS1, *shown, *(a for a in TRAINED if a != MAIN), *(vote_by(judge, 8) for judge in JUDGES), ORACLE)
     ]
     return figure_svg(figure, "Accuracy by the size of the majority") + table(head, lines)
 
@@ -129,7 +133,7 @@ def _facts(rows: Sequence[Row]) -> Markup:
     head = ["", "held out, %", "practised, %"]
     lines = [
         [arm, *(_said(mean_of(means(rows, kind + arm))) for kind in ("", FAMILIAR))]
-        for arm in (PASS1, AT9, START, MAIN, ALONE, SOLVER, ORACLE)
+        for arm in (PASS1, AT9, *(arm(judge, 9) for judge in JUDGES for arm in (vote_by, best_by)), START, MAIN, ALONE, SOLVER, ORACLE)
     ]
     return table(head, lines)
 
