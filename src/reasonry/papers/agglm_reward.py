@@ -30,7 +30,7 @@ from reasonry.train.reward_fit import Labelled, fit_scores
 
 @dataclass(frozen=True)
 class Fit:
-    """How a reward model is trained. The rate and the steps are the best of four pairs on validation problems of practised facts."""
+    """How a reward model is trained. The rate and the steps are the best of three pairs on validation problems of practised facts."""
 
     problems: int = 3920
     each: int = 2
