@@ -23,6 +23,9 @@ from reasonry.lm.engine.flops import key_flops
 from reasonry.lm.engine.row import Job, Row
 from reasonry.lm.local import LocalLM
 
+PIECE = 1024
+"""Most tokens that are taken up at once; bounds the memory of their mask."""
+
 
 def remember(lm: LocalLM, adapter: Adapter, window: Window, write: bool = True) -> LocalLM:
     """`lm`'s model with a window and a memory, as a model of its own; `lm` stays as it is, and shares its weights.
@@ -89,10 +92,10 @@ class WindowEngine(Engine):
         return out
 
     def _read(self, row: Row, n: int) -> Tensor:
-        """Takes up the next `n` tokens of a row, a window at a time: [n, D]."""
+        """Takes up the next `n` tokens of a row, piece by piece: [n, D]."""
         memory = self._memory(row) if row.computed else Memory(self.adapter, self.window, 1, self.write)
         ids = torch.tensor([row.ids[row.computed : row.computed + n]], device=self.device)
-        hidden = [take_up(self.decoder, piece, memory) for piece in ids.split(self.window.size, dim=1)]
+        hidden = [take_up(self.decoder, piece, memory) for piece in ids.split(min(self.window.size, PIECE), dim=1)]
         self._alone = {r: m for r, m in self._alone.items() if r.job is not None} | {row: memory}
         return torch.cat(hidden, dim=1)[0]
 

@@ -109,6 +109,32 @@ class Whole:
         return self if rows <= S else Whole(F.pad(self.kv, (0, 0, 0, 0, 0, max(rows, 2 * S) - S)))
 
 
+@dataclass(frozen=True)
+class Pass:
+    """Where the tokens of one pass stand and what they look at: the same for every block, so worked out once."""
+
+    new: Tensor
+    """[B, T] their places in the text."""
+    rows: Tensor
+    """[B, 1] 0, 1, …"""
+    where: Tensor
+    """[B, T] the kept row that each takes."""
+    place: Tensor
+    """[B, T] where the token that leaves with each stands, among kept keys and then new ones; 0 where none does."""
+    written: Tensor
+    """[B, T] whether one leaves."""
+    far: Tensor
+    """[B, T] how many have left, over R."""
+    near: Tensor | None
+    """[B or 1, 1, T, S] the keys each looks at; `None`: all of them."""
+    leaves: bool
+    """Whether any leaves."""
+    old: bool
+    """Whether keys kept before are looked at."""
+    own: bool
+    """Whether the new tokens' stand by themselves after them; a single token's has taken its place among them already."""
+
+
 class Memory:
     """An `Attend` that remembers: hand it to `Decoder.forward` for tokens that follow those it has `seen`, then call `advance`.
 
@@ -126,40 +152,39 @@ class Memory:
         """Tokens written into states so far, over rows, of one block: more than 0, or the memory was never used."""
         self._kept: dict[Site, Kept] = {}
         self._whole: dict[Site, Whole] = {}
+        self._pass: Pass | None = None
 
     def __call__(self, site: Site, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """x [B, T, D], q [B, T, Hq, K], k and v [B, T, Hkv, K] -> [B, T, Hq, K]."""
-        w, T = self.window, q.shape[1]
-        new = self.seen[:, None] + torch.arange(T, device=q.device)
+        if self._pass is None or self._pass.new.shape[1] != q.shape[1]:
+            self._pass = self._places(q.shape[1])
+        at, kv = self._pass, torch.stack((k, v))
         if (cell := self.adapter.cell(site.layer)) is None:
-            return self._everything(site, q, torch.stack((k, v)), new)
+            return self._everything(site, q, kv, at.new)
         gates = torch.stack(cell.gates(x)).mT
-        kept = self._kept.get(site)
-        past = kept is not None and self.keeps
-        if kept is None and self.keeps:
-            kept = self._empty(q, k)
-        if past and kept is not None:
-            tokens = torch.cat((w.holds(self.seen), new), dim=1)
-            kv, all_gates = torch.cat((kept.kv, torch.stack((k, v))), dim=2), torch.cat((kept.gates, gates), dim=2)
-        else:
-            tokens, kv, all_gates = new, torch.stack((k, v)), gates
-        t, j = new[:, :, None], tokens[:, None, :]
-        near = (j >= 0) & (j <= t) & ((j < w.sinks) | (t - j < w.size))
-        out = attention(q, kv[0], kv[1], mask=near[:, None])
-        leaving = new - w.size
-        if bool((leaving >= w.sinks).any()):
-            state = q.new_zeros(len(q), q.shape[2], q.shape[3], q.shape[3], dtype=torch.float32) if kept is None else kept.state
-            read, state = self._recall(cell, x, q, kv, all_gates, leaving, tokens.shape[1] - T, state)
-            out = out + read
-            kept = kept if kept is None else replace(kept, state=state)
-        if self.keeps and kept is not None:
-            self._kept[site] = self._store(kept, new, torch.stack((k, v)), gates)
-        return out
+        kept, new = None, (kv, gates)
+        if self.keeps:
+            kept = self._kept[site] if site in self._kept else self._empty(q, k)
+            if at.old:
+                kv = torch.cat((kept.kv, kv), dim=2) if at.own else kept.kv
+                gates = torch.cat((kept.gates, gates), dim=2) if at.own else kept.gates
+        gone = kv[:, at.rows, at.place], gates[:, at.rows, at.place]
+        if kept is not None:
+            kept.kv[:, at.rows, at.where], kept.gates[:, at.rows, at.where] = new
+            self._kept[site] = kept
+        out = attention(q, kv[0], kv[1], mask=at.near)
+        if not at.leaves or not self.write:
+            return out
+        state = q.new_zeros(len(q), q.shape[2], q.shape[3], q.shape[3], dtype=torch.float32) if kept is None else kept.state
+        read, state = self._recall(cell, x, q, *gone, at, state)
+        if kept is not None:
+            self._kept[site] = replace(kept, state=state)
+        return out + read
 
     def advance(self, n: int) -> None:
         """`n` more tokens of every row have been through all blocks."""
         before = (self.seen - self.window.rows).clamp(min=0)
-        self.seen = self.seen + n
+        self.seen, self._pass = self.seen + n, None
         self.evicted += int(((self.seen - self.window.rows).clamp(min=0) - before).sum())
 
     def take(self, rows: Tensor) -> Memory:
@@ -189,33 +214,44 @@ class Memory:
         seen = torch.arange(S, device=new.device) <= new[:, :, None]
         return attention(q, whole.kv[0, :, :S], whole.kv[1, :, :S], mask=seen[:, None])
 
-    def _recall(
-        self, cell: Hippocampus, x: Tensor, q: Tensor, kv: Tensor, gates: Tensor, leaving: Tensor, held: int, state: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _recall(self, cell: Hippocampus, x: Tensor, q: Tensor, kv: Tensor, gates: Tensor, at: Pass, state: Tensor) -> tuple[Tensor, Tensor]:
         """What every query reads from the state once the token that leaves with it is written, [B, T, Hq, K], and the state after.
 
-        `leaving` [B, T] is that token, below the sinks where none leaves; the first `held` keys are those kept.
+        kv [2, B, T, Hkv, K] and gates [2, B, T, Hq] are of the tokens that leave.
         """
-        if not self.write:
-            return torch.zeros_like(q), state
-        place, written = self._place(leaving, held), leaving >= self.window.sinks
-        rows = torch.arange(len(q), device=q.device)[:, None]
         groups = q.shape[2] // kv.shape[3]
-        k, v = kv[:, rows, place].transpose(2, 3).float()
-        log_a, b = torch.where(written[None, :, None], gates[:, rows, place].mT, 0.0)
+        k, v = kv.transpose(2, 3).float()
+        log_a, b = torch.where(at.written[None, :, None], gates.mT, 0.0)
         each = lambda y: y.repeat_interleave(groups, dim=1)  # noqa: E731
         query = F.normalize(q.transpose(1, 2).float(), dim=-1) * q.shape[-1] ** -0.5
         write = fastest(type(cell).write, q.device)
         read, state = write(query, each(F.normalize(k, dim=-1)), each(self.edit(v)), log_a, b, state)
-        y = cell.read(x, read, (leaving - self.window.sinks + 1).clamp(min=1) / self.window.rows)
-        return torch.where(written[:, :, None, None], y, torch.zeros_like(y)), state
+        y = cell.read(x, read, at.far)
+        return torch.where(at.written[:, :, None, None], y, torch.zeros_like(y)), state
 
-    def _place(self, token: Tensor, held: int) -> Tensor:
-        """Where tokens [B, T] stand among `held` kept rows and the new ones after them; 0 for those that stand nowhere."""
+    def _places(self, T: int) -> Pass:
+        """Of the next T tokens."""
         w = self.window
-        behind = token - self.seen[:, None]
-        row = w.sinks + (token - w.sinks) % w.size
-        return torch.where(token < w.sinks, 0, torch.where(behind >= 0, held + behind, row))
+        if self.keeps and w.size < T:
+            raise ValueError(f"a pass of {T} tokens through a window of {w.size}; hand them over in pieces")
+        device = self.seen.device
+        new = self.seen[:, None] + torch.arange(T, device=device)
+        old = self.keeps and bool(self.seen.any())
+        own, held = T > 1 or not old, w.rows if old else 0
+        tokens = new[:1]
+        if old:
+            tokens = torch.cat((w.holds(self.seen), new), dim=1) if own else w.holds(self.seen + 1)
+        t, j = new[: len(tokens), :, None], tokens[:, None, :]
+        near = (j >= 0) & (j <= t) & ((j < w.sinks) | (t - j < w.size))
+        leaving = new - w.size
+        written = leaving >= w.sinks
+        row = w.sinks + (leaving - w.sinks) % w.size
+        behind = leaving - self.seen[:, None]
+        place = torch.where(written, torch.where(behind >= 0, held + behind, row), 0)
+        where = torch.where(new < w.sinks, new, w.sinks + (new - w.sinks) % w.size)
+        far = (leaving - w.sinks + 1).clamp(min=1) / w.rows
+        rows = torch.arange(len(new), device=device)[:, None]
+        return Pass(new, rows, where, place, written, far, None if bool(near.all()) else near[:, None], bool(written.any()), old, own)
 
     def _empty(self, q: Tensor, k: Tensor) -> Kept:
         B, K, R = len(q), q.shape[3], self.window.rows
@@ -223,14 +259,3 @@ class Memory:
             k.new_zeros(2, B, R, k.shape[2], K), q.new_zeros(2, B, R, q.shape[2], dtype=torch.float32),
             q.new_zeros(B, q.shape[2], K, K, dtype=torch.float32),
         )  # fmt: skip
-
-    def _store(self, kept: Kept, new: Tensor, kv: Tensor, gates: Tensor) -> Kept:
-        """The new tokens [B, T] in the rows where they belong; in place, for these rows are this memory's alone."""
-        w = self.window
-        if new.shape[1] > w.size:
-            raise ValueError(f"a pass of {new.shape[1]} tokens through a window of {w.size}; hand them over in pieces")
-        where = torch.where(new < w.sinks, new, w.sinks + (new - w.sinks) % w.size)
-        rows = torch.arange(len(new), device=new.device)[:, None]
-        kept.kv[:, rows, where] = kv
-        kept.gates[:, rows, where] = gates
-        return kept
