@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from reasonry import cli
-from reasonry.cli.recursion import by_guesses, hardness
 from reasonry.worlds import trm_train
 
 SMALL = [
@@ -122,13 +121,3 @@ def test_a_wrong_recipe_is_one_sentence(monkeypatch, capsys, more, says):
 def test_the_recipe_can_be_shown(monkeypatch, capsys):
     assert call(monkeypatch, "train", "--recipe", "trm-sudoku9", "--show") in (0, None)
     assert 'world = "sudoku9"' in capsys.readouterr().out
-
-
-def test_hardness_is_counted():
-    found = hardness([0, 0, 4, 10], [20, 22, 21, 21])
-    assert (found["guesses_mean"], found["guesses_max"], found["no_guess"]) == (3.5, 10, 0.5)
-    assert (found["clues_mean"], found["clues_min"]) == (21.0, 20)
-    assert by_guesses([0, 0, 4, 60], [True, False, True, False]) == [
-        {"from": 0, "to": 0, "puzzles": 2, "exact": 0.5}, {"from": 1, "to": 10, "puzzles": 1, "exact": 1.0},
-        {"from": 51, "to": 200, "puzzles": 1, "exact": 0.0},
-    ]  # fmt: skip

@@ -16,11 +16,12 @@ import click
 import torch
 
 from reasonry.core import open_run
+from reasonry.evaluate.hardness import by_guesses, hardness, hardness_words, needed
 from reasonry.evaluate.trm_page import trm_page
 from reasonry.tasks.arc import problems_of
 from reasonry.worlds.arc_score import score, submit
 from reasonry.worlds.arc_world import ArcWorld
-from reasonry.worlds.grids import SudokuWorld, guesses
+from reasonry.worlds.grids import SudokuWorld
 from reasonry.worlds.trm import TRM, parameters_of
 from reasonry.worlds.trm_folder import TYPES, save_trm
 from reasonry.worlds.trm_infer import Curve, curve, exact_accuracy
@@ -77,9 +78,9 @@ def _tested(model: TRM, made: Material, s: TRMSettings) -> dict[str, Any]:
     found = curve(model, made.test, s.N_sup)
     about: dict[str, Any] = {"test": summary(found), "said": [said(found)]}
     if isinstance(made.world, SudokuWorld):
-        needed = guesses(made.test, made.world.side)
-        about["hardness"] = hardness(needed, [sum(token > 1 for token in row) for row in made.test.cells.tolist()])
-        about["by_guesses"] = by_guesses(needed, found.exact[-1].tolist())
+        guessed, clues = needed(made.test, made.world.side)
+        about["hardness"] = hardness(guessed, clues)
+        about["by_guesses"] = by_guesses(guessed, found.exact[-1].tolist())
         about["said"].append(f"Puzzles: {hardness_words(about['hardness'])}.")
     return about
 
@@ -101,38 +102,6 @@ def said(found: Curve) -> str:
         f"{exact[-1]:.1%} of {found.exact.shape[1]} unseen puzzles are wholly right after {len(exact)} steps ({exact[0]:.1%} after one); "
         f"{cells[-1]:.1%} of their blanks."
     )
-
-
-def hardness(needed: list[int], clues: list[int]) -> dict[str, Any]:
-    """Guesses of a backtracking solver, and clues."""
-    ranked = sorted(needed)
-    return {
-        "guesses_mean": round(sum(ranked) / len(ranked), 1), "guesses_median": ranked[len(ranked) // 2],
-        "guesses_90": ranked[len(ranked) * 9 // 10], "guesses_max": ranked[-1], "no_guess": round(ranked.count(0) / len(ranked), 4),
-        "clues_mean": round(sum(clues) / len(clues), 2), "clues_min": min(clues), "clues_max": max(clues),
-    }  # fmt: skip
-
-
-def hardness_words(h: Mapping[str, Any]) -> str:
-    """The same in words."""
-    return (
-        f"{h['clues_min']} to {h['clues_max']} clues (mean {h['clues_mean']}); a backtracking solver that always fills the blank with the "
-        f"fewest candidates guesses {h['guesses_mean']} values on average (median {h['guesses_median']}, nine in ten below "
-        f"{h['guesses_90']}, most {h['guesses_max']}), none in {h['no_guess']:.1%} of them"
-    )
-
-
-BANDS = ((0, 0), (1, 10), (11, 50), (51, 200), (201, 10**9))
-
-
-def by_guesses(needed: list[int], right: list[bool]) -> list[dict[str, Any]]:
-    """Accuracy by how many guesses a puzzle needs."""
-    rows = []
-    for low, high in BANDS:
-        inside = [r for n, r in zip(needed, right, strict=True) if low <= n <= high]
-        if inside:
-            rows.append({"from": low, "to": high, "puzzles": len(inside), "exact": round(sum(inside) / len(inside), 4)})
-    return rows
 
 
 def _arc(model: TRM, world: ArcWorld, made: Material, s: TRMSettings) -> dict[str, Any]:

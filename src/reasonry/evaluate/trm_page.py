@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from reasonry.evaluate.hardness import band
 from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, page, series, table
 
 Record = Mapping[str, Any]
@@ -27,17 +28,11 @@ def trm_page(world: str, records: Sequence[Record], about: Mapping[str, Any], re
         note = "Unseen puzzles. Whole grids against single blanks: most blanks right is far from a grid that is right."
         sections.append(Section("Refinement", refinement({"averaged weights": about["test"]}), note))
     if "by_guesses" in about:
-        rows = [[_band(row), str(row["puzzles"]), f"{row['exact']:.1%}"] for row in about["by_guesses"]]
-        head = ["guesses of a backtracking solver", "puzzles", "solved"]
+        rows = [[band(r), str(r["puzzles"]), f"{r['exact']:.1%} ({r['low']:.1%} to {r['high']:.1%})"] for r in about["by_guesses"]]
+        head = ["guesses of a backtracking solver", "puzzles", "solved (95 %)"]
         sections.append(Section("By hardness", table(head, rows), "The solver always fills the blank with the fewest candidates."))
     sections.append(Section("Recipe", Markup("<pre>{}</pre>").format(recipe)))
     return page(f"A network for {world}", " ".join(told), sections, kicker="trm", footer=command)
-
-
-def _band(row: Mapping[str, int]) -> str:
-    if row["from"] == row["to"]:
-        return "none" if not row["from"] else str(row["from"])
-    return f"{row['from']} to {row['to']}" if row["to"] < 10**6 else f"{row['from']} and more"
 
 
 def _training(records: Sequence[Record]) -> Markup:
