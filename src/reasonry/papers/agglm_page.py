@@ -47,7 +47,9 @@ def report(plan: Plan, rows: Sequence[Row], facts: Sequence[Fact], evidence: Evi
     n = f"{plan.test_problems} test problems for each of {len(evidence.seeds)} seeds"
     sections = [
         Section(
-            "Accuracy against tokens", _cost(rows), f"{n}; bars: 95 % over problems. Tokens sampled for one answer, candidates included."
+            "Accuracy against tokens",
+            _cost(rows),
+            f"{n}; bars: 95 % over problems. Tokens sampled for one answer, candidates included; checks and reward models sample none.",
         ),
         Section("By the size of the majority", _sizes(rows), "How many of a set's eight candidates gave its most frequent answer."),
         Section(
@@ -58,7 +60,8 @@ def report(plan: Plan, rows: Sequence[Row], facts: Sequence[Fact], evidence: Evi
         Section(
             "Held-out arithmetic and practised",
             _facts(rows),
-            "Test problems are of operations on values that reward never saw; for comparison others, new as problems, of those it did.",
+            "Test problems are of operations on values that reward never saw; for comparison others, new as problems, of those it did. The "
+            "reward model told every fact has seen both.",
         ),
         Section("Does it read its candidates?", _controls(plan, rows, facts), f"The arm {MAIN}; the same problems, the same weights."),
     ]
