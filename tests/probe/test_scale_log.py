@@ -106,7 +106,7 @@ def test_a_log_that_is_being_written_may_end_in_half_a_line(tmp_path):
     path.write_text(path.read_text() + '{"tokens": 5')
     assert len(read_logs(path)[0].metric) == 4
     path.write_text('{"tokens"\n' + path.read_text())
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="line 1: is not JSON; give one object a line"):
         read_logs(path)
 
 

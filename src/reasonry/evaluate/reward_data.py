@@ -13,7 +13,7 @@ import inspect
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import msgspec
 from reasonry.core import Budget, Cost, Message, Problem, Sampling, Segment, Stop, Trajectory, UserError, Verdict
 from reasonry.evaluate.command import opened
 from reasonry.lm.load import load_lm
+from reasonry.probe.log_rows import json_rows
 from reasonry.probe.reward_lint import Finding, Group, Level, Score
 from reasonry.solve.single import Single
 from reasonry.tasks import load_task
@@ -85,8 +86,8 @@ def read_groups(path: Path, judge: Judge | None = None) -> tuple[list[Group], Ju
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; name a JSONL of prompt and completions, or a run directory")
     groups: dict[str, Group] = {}
-    for number, row in _lines(path):
-        group = _group(row, f"{path} line {number}", judge)
+    for where, row in json_rows(path, "give prompt and completions"):
+        group = _group(row, where, judge)
         before = groups.get(group.problem.id)
         groups[group.problem.id] = group if before is None else _joined(before, group)
     if not groups:
@@ -133,18 +134,6 @@ def _of_run(path: Path) -> tuple[list[Group], Judge]:
 class _Line(msgspec.Struct):
     problem: str
     trajectory: Trajectory
-
-
-def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                raise UserError(f"{path} line {number}: is not JSON; give one object a line") from None
-            if not isinstance(row, Mapping):
-                raise UserError(f"{path} line {number}: is a JSON {type(row).__name__}, not an object; give prompt and completions")
-            yield number, row
 
 
 def _group(row: Mapping[str, Any], where: str, judge: Judge | None) -> Group:

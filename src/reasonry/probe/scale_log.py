@@ -10,7 +10,6 @@ were sampled before its update, so what was measured on them stands at the token
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonry.core import Missing, UserError
+from reasonry.probe.log_rows import flat, json_rows, table_rows
 
 Floats = NDArray[np.float64]
 
@@ -105,33 +105,12 @@ def _runs(path: Path) -> Iterator[tuple[str, list[Record]]]:
 def _records(path: Path) -> list[Record]:
     try:
         return _READERS.get(path.suffix.lower(), _json_lines)(path)
-    except (OSError, UnicodeDecodeError, csv.Error, sqlite3.Error, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, sqlite3.Error, json.JSONDecodeError) as error:
         raise UserError(f"{path}: cannot be read as {path.suffix.lstrip('.') or 'JSON lines'} ({error}); give CSV or JSON lines") from None
 
 
-def _csv(path: Path) -> list[Record]:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        text = file.read()
-    tabs = path.suffix.lower() == ".tsv"
-    return [r for r in csv.DictReader(text.splitlines(), delimiter="\t" if tabs else ",", strict=True) if any(r.values())]
-
-
 def _json_lines(path: Path) -> list[Record]:
-    lines = path.read_bytes().splitlines()
-    found: list[Record] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            if number == len(lines):  # a run that is being written may end in half a line
-                break
-            raise
-        if not isinstance(record, dict):
-            raise UserError(f"{path}, line {number}: it is not a JSON object; every line must be one")
-        found.append(_flat(record))
-    return found
+    return [flat(row) for _, row in json_rows(path, "every line must be one", growing=True)]
 
 
 def _json(path: Path) -> list[Record]:
@@ -143,14 +122,14 @@ def _json(path: Path) -> list[Record]:
     rows = whole.get("log_history") if isinstance(whole, dict) else whole
     if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise UserError(f"{path}: it is neither a list of records nor has it a log_history; give CSV or JSON lines")
-    return [_flat(r) for r in rows]
+    return [flat(r) for r in rows]
 
 
 def _database(path: Path) -> list[Record]:
     """trackio's SQLite file; its `metrics` table holds a record as JSON."""
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         rows = connection.execute("SELECT run_name, step, metrics FROM metrics ORDER BY run_name, step").fetchall()
-    return [{"run_name": run, "step": step, **_flat(json.loads(metrics))} for run, step, metrics in rows]
+    return [{"run_name": run, "step": step, **flat(json.loads(metrics))} for run, step, metrics in rows]
 
 
 def _parquet(path: Path) -> list[Record]:
@@ -158,20 +137,13 @@ def _parquet(path: Path) -> list[Record]:
         import pyarrow.parquet as parquet
     except ImportError:
         raise Missing("pyarrow", "hf", "reading a parquet file") from None
-    return [_flat(r) for r in parquet.read_table(path).to_pylist()]
+    return [flat(r) for r in parquet.read_table(path).to_pylist()]
 
 
 _READERS = {
-    ".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json_lines, ".db": _database, ".sqlite": _database, ".parquet": _parquet,
+    ".csv": table_rows, ".tsv": table_rows, ".json": _json, ".jsonl": _json_lines, ".db": _database, ".sqlite": _database,
+    ".parquet": _parquet,
 }  # fmt: skip
-
-
-def _flat(record: Record, prefix: str = "") -> dict[str, Any]:
-    """Nested names joined by slashes, as wandb does."""
-    found: dict[str, Any] = {}
-    for key, value in record.items():
-        found |= _flat(value, f"{prefix}{key}/") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 def _curves(path: Path, run: str, records: Sequence[Record], x: str | None, y: str | None, add_up: bool) -> Iterator[Log]:

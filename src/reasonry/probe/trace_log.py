@@ -13,7 +13,7 @@ be OpenAI's object, which brings the tokens with it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from reasonry.lm.load import model_folder
 from reasonry.lm.spans import Span, byte_spans, token_spans
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.probe.gram_metrics import Trace
+from reasonry.probe.log_rows import json_rows
 
 TEXTS = ("text", "completion", "response", "answer_text", "output")
 PASSED = ("passed", "correct", "is_correct", "acc", "score")
@@ -40,7 +41,7 @@ def read_traces(path: Path, model: str | None = None) -> list[Trace]:
         return _of_run(path, model)
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; name a JSONL with a text a line, or a run directory")
-    found = [_trace(row, f"{path} line {number}") for number, row in _rows(path)]
+    found = [_trace(row, where) for where, row in json_rows(path, "give one with a text")]
     if not found:
         raise UserError(f"{path}: holds no line; give one object a line with a text")
     return found
@@ -112,18 +113,6 @@ def _tokenizer(model: str | None, insist: bool) -> Tokenizer | None:
         if insist:
             raise
         return None
-
-
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                raise UserError(f"{path} line {number}: is not JSON; give one object a line") from None
-            if not isinstance(row, Mapping):
-                raise UserError(f"{path} line {number}: is a JSON {type(row).__name__}, not an object; give one with a text")
-            yield number, row
 
 
 def _trace(row: Mapping[str, Any], where: str) -> Trace:

@@ -6,10 +6,9 @@ counts as it was logged last.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasonry.core import UserError
+from reasonry.probe.log_rows import flat, json_rows, table_rows, text_of
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "reward": ("reward", "critic/rewards/mean", "critic/score/mean"),
@@ -124,16 +124,16 @@ def log_of(rows: Iterable[Row], name: str = "log") -> Log:
     found: dict[str, dict[str, dict[float, float]]] = {}
     seen: dict[str, None] = {}
     for number, row in enumerate(rows):
-        flat = {key: value for key, value in _flat(row) if not key.endswith(_RANGES)}
-        step = next((float(flat[key]) for key in STEPS if _is_number(flat.get(key))), float(number))
-        for key, value in flat.items():
+        held = {key: value for key, value in flat(row).items() if not key.endswith(_RANGES)}
+        step = next((float(held[key]) for key in STEPS if _is_number(held.get(key))), float(number))
+        for key, value in held.items():
             seen.setdefault(key)
             if (series := _series_of(_plain(key))) and _is_number(value):
                 found.setdefault(series, {}).setdefault(key, {})[step] = float(value)
     if not found:
         known = ", ".join(names[-1] for series, names in COLUMNS.items() if series in ("reward", "entropy", "grad_norm"))
-        held = f"its columns are {', '.join(list(seen)[:8])}" if seen else "it has no columns"
-        raise UserError(f"{name}: no column is known here ({held}); rename them as in the docs' table, for example reward, {known}")
+        has = f"its columns are {', '.join(list(seen)[:8])}" if seen else "it has no columns"
+        raise UserError(f"{name}: no column is known here ({has}); rename them as in the docs' table, for example reward, {known}")
     chosen = {which: _chosen(which, found[which], name) for which in COLUMNS if which in found}
     return Log(name, {which: points for which, (points, _) in chosen.items()}, {which: column for which, (_, column) in chosen.items()})
 
@@ -167,14 +167,6 @@ def _matches(key: str, pattern: str) -> bool:
     return key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern
 
 
-def _flat(row: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in row.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}/")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _is_number(value: Any) -> bool:
     if isinstance(value, str):
         try:
@@ -200,38 +192,20 @@ def _file(path: Path) -> Path:
 
 
 def _rows(path: Path) -> list[Row]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not text; give the log as JSONL, JSON or CSV") from None
+    rows: list[Row]
     match path.suffix.lower():
         case ".jsonl":
-            rows = list(_lines(path, text))
+            rows = [row for _, row in json_rows(path, growing=True)]
         case ".json":
-            rows = _state(path, text)
+            rows = _state(path, text_of(path))
         case ".csv" | ".tsv":
-            rows = list(csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+            rows = [*table_rows(path)]
         case _:
-            rows = [{"step": int(at[1]), **dict(_PAIR.findall(line))} for line in text.splitlines() if (at := _CONSOLE.search(line))]
+            lines = text_of(path).splitlines()
+            rows = [{"step": int(at[1]), **dict(_PAIR.findall(line))} for line in lines if (at := _CONSOLE.search(line))]
     if not rows:
         raise UserError(f"{path}: holds no step; give a log as JSONL, JSON, CSV, or verl's console output")
-    return [{key: value for key, value in row.items() if key is not None} for row in rows]
-
-
-def _lines(path: Path, text: str) -> Iterator[Row]:
-    lines = text.splitlines()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            if number == len(lines) and not text.endswith("\n"):
-                return  # a run still writing: its last line is not whole yet
-            raise UserError(f"{path} line {number}: is not JSON; give one object a line") from None
-        if not isinstance(row, Mapping):
-            raise UserError(f"{path} line {number}: is a JSON {type(row).__name__}, not an object; give one object a line")
-        yield row
+    return rows
 
 
 def _state(path: Path, text: str) -> list[Row]:
