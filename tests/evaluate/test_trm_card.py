@@ -1,6 +1,7 @@
 """A network's card says what was measured, and nothing else."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from click.testing import CliRunner
 
 from reasonry.core import UserError
 from reasonry.evaluate.trm_card import Sizes, main, measure, render, rollouts, row, steps_shown
-from reasonry.train.settings import plain
 from reasonry.worlds.grids import MazeWorld, SudokuWorld, make
 from reasonry.worlds.trm import TRM
 from reasonry.worlds.trm_folder import load_trm, save_trm
@@ -25,7 +25,7 @@ SIZES = Sizes(hard=4, others=2, rollouts=3)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    about = {"training": plain(SETTINGS), "command": "reasonry train …", "environment": {"commit": "abc"}}
+    about = {"training": asdict(SETTINGS), "command": "reasonry train …", "environment": {"commit": "abc"}}
     return save_trm(TRM(SETTINGS.shape(8, 36, 0)), SudokuWorld(6), tmp_path / "small", about=about)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import torch
 
 from reasonry.core import Missing, UserError
@@ -116,7 +117,7 @@ def measure(folder: Path, sizes: Sizes) -> dict[str, Any]:
     about = json.loads((folder / CONFIG).read_bytes())["about"]
     if not isinstance(world, SudokuWorld) or "training" not in about:
         raise UserError(f"{folder}: is no sudoku network that reasonry train saved; a card is made for those")
-    s = TRMSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in about["training"].items()})
+    s = msgspec.convert(about["training"], TRMSettings)
     trained, side = model.shape.N_sup, world.side
     hard = make(world, "test", sizes.hard, SEED)
     found = curve(model, hard, 2 * trained)
@@ -154,8 +155,8 @@ license: apache-2.0
 # {name}
 
 A Tiny Recursive Model (arXiv 2510.04871) with {c["parameters"]:,} parameters, for {size} sudokus and nothing else:
-width {t["width"]}, {t["layers"]} layers, T = {t["T"]}, n = {t["n"]}, N_sup = {trained}. Trained on {t["puzzles"]:,} puzzles ({kind}), each time under another
-change of digits, lines and bands.{hints}
+width {t["width"]}, {t["layers"]} layers, T = {t["T"]}, n = {t["n"]}, N_sup = {trained}. Trained on {t["puzzles"]:,} puzzles ({kind}),
+each time under another change of digits, lines and bands.{hints}
 
 {steps:,} optimiser steps of {t["batch"]} slots, {c["training_flops"]:.2g} FLOPs: {steps * c["step_seconds"] / 60:.0f} minutes of one core
 at the {c["step_seconds"]:.2f} s a step that the card's command measures. Begun by `{c["command"]}`
