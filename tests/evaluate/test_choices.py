@@ -16,6 +16,15 @@ from reasonry.solve.opened import Opened
 from reasonry.tasks import load_task
 
 
+def save_cells(lm: LocalLM, folder: Path) -> None:
+    """Cells as if they had learnt something."""
+    adapter = adapt(lm.decoder)
+    for name, p in adapter.named_parameters():
+        if name.endswith("o_proj"):
+            p.data.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+    save_adapter(adapter, folder)
+
+
 @pytest.fixture
 def lm() -> LocalLM:
     found = load_lm("pocket-1m", dtype=torch.float32)
@@ -25,7 +34,7 @@ def lm() -> LocalLM:
 
 async def test_a_window_that_covers_the_answer_changes_nothing(lm: LocalLM, tmp_path: Path) -> None:
     """The same spec with and without a wide window gives the same tokens; a narrow one costs less memory. The name is the spec."""
-    save_adapter(adapt(lm.decoder), tmp_path)
+    save_cells(lm, tmp_path)
     task = load_task("arithmetic?steps=3")
     problem = task.problems("test", 1, 0)[0]
     async with lm:
@@ -74,7 +83,7 @@ def test_further_options_go_to_every_solver_that_does_not_have_them(spec: str, f
 
 async def test_cheaper_forms_are_made_once_and_closed(lm: LocalLM, tmp_path: Path) -> None:
     """Two choices of one adapter and window share an engine, another window has its own; closing ends them, not the model behind."""
-    save_adapter(adapt(lm.decoder), tmp_path)
+    save_cells(lm, tmp_path)
     task, opened = load_task("arithmetic?steps=3"), Opened()
     specs = (
         f"ahn?adapter={tmp_path}&window=8",
@@ -95,3 +104,12 @@ def test_an_option_given_twice_is_refused(lm: LocalLM) -> None:
     """As for solvers."""
     with pytest.raises(UserError, match="given twice"):
         build_choice("ahn?adapter=a&window=8&window=9", lm, load_task("arithmetic"))
+
+
+async def test_cells_that_have_not_learnt_are_not_taken_for_a_memory(lm: LocalLM, tmp_path: Path) -> None:
+    """They would be the plain window in silence; that is to be asked for by its name."""
+    save_adapter(adapt(lm.decoder), tmp_path)
+    async with lm:
+        with pytest.raises(UserError, match="have not learnt anything yet; distil them, or add write=no"):
+            build_choice(f"ahn?adapter={tmp_path}&window=8", lm, load_task("arithmetic"))
+        assert build_choice(f"ahn?adapter={tmp_path}&window=8&write=no", lm, load_task("arithmetic"))

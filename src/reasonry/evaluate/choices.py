@@ -30,7 +30,14 @@ def _ahn(lm: LM, o: Options) -> LM:
         raise UserError(f"ahn: {lm.name} is an endpoint, whose attention is out of reach; name a model of this machine")
     if not folder:
         raise UserError("ahn: adapter is not given; name the folder that save_adapter wrote: ahn?adapter=FOLDER&window=64")
-    return o.opened.once(("ahn", lm, folder, window, write), lambda: remember(lm, load_adapter(lm.decoder, folder), window, write))
+
+    def patched() -> LM:
+        adapter = load_adapter(lm.decoder, folder)
+        if write and not adapter.used:
+            raise UserError(f"ahn: the cells in {folder} have not learnt anything yet; distil them, or add write=no for the window alone")
+        return remember(lm, adapter, window, write)
+
+    return o.opened.once(("ahn", lm, folder, window, write), patched)
 
 
 PATCHES: Mapping[str, Patch] = {"ahn": _ahn}
