@@ -13,9 +13,11 @@ from reasonry.papers.hicra import PAPER as HICRA
 from reasonry.papers.rl_survey import PAPER as RL_SURVEY
 from reasonry.papers.scalerl import PAPER as SCALERL
 from reasonry.papers.trm import PAPER as TRM
+from reasonry.papers.tumix import PAPER as TUMIX
 
 PAPERS: dict[str, Paper] = {
-    paper.slug: paper for paper in (AGGLM, AHN, DEEPSEARCH, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HERO, HICRA, RL_SURVEY, SCALERL, TRM)
+    paper.slug: paper
+    for paper in (AGGLM, AHN, DEEPSEARCH, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HERO, HICRA, RL_SURVEY, SCALERL, TRM, TUMIX)
 }
 """Slug → paper."""
 
