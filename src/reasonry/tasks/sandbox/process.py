@@ -6,7 +6,9 @@ in a session of its own and with no open file but its three pipes; when it is cl
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import marshal
 import os
 import subprocess
 import tempfile
@@ -62,8 +64,8 @@ class Supervisor:
             os.chown(self._work, job.user, job.user)
         home = "/work" if job.form is Form.NAMESPACES else job.folder or self._work
         plan = {
-            **asdict(job.limits), "form": job.form, "session": job.session, "readable": job.readable, "folder": job.folder,
-            "work": job.folder or self._work, "keep": job.keep, "names": list(job.files),
+            **asdict(job.limits), "form": job.form.value, "session": job.session, "readable": job.readable, "folder": job.folder,
+            "work": job.folder or self._work, "keep": list(job.keep), "names": list(job.files),
         }  # fmt: skip
         self._process = subprocess.Popen(
             [job.python, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _START.format(str(Path(__file__).parent))],
@@ -79,28 +81,29 @@ class Supervisor:
             extra_groups=None if job.user is None else (),
         )
         try:
-            self._ask(plan, [_bytes(job.code), _bytes(job.stdin), *job.files.values()])
+            self._ask([marshal.dumps(plan, 2), _bytes(job.code), _bytes(job.stdin), *job.files.values()])
             if job.session:
                 self._answer()
         except BaseException:
             self.close()
             raise
 
-    def _ask(self, header: dict[str, Any], blobs: Sequence[bytes]) -> None:
+    def _ask(self, blobs: Sequence[bytes]) -> None:
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):  # it is gone; the answer will say so
-            send(self._process.stdin.fileno(), header, blobs)
+            send(self._process.stdin.fileno(), blobs)
 
     def _answer(self) -> tuple[dict[str, Any], list[bytes]]:
         """The next answer. Raises RefusedError where the barriers could not be put up, RuntimeError where the supervisor failed."""
         assert self._process.stdout
         assert self._process.stderr
         try:
-            header, blobs = receive(self._process.stdout.fileno(), time.monotonic() + self._limits.seconds + _GRACE)
+            first, *blobs = receive(self._process.stdout.fileno(), time.monotonic() + self._limits.seconds + _GRACE)
         except (EOFError, TimeoutError) as error:
             self._process.kill()
             said = self._process.stderr.read().decode(errors="replace").strip()
             raise RuntimeError(f"the sandbox's supervisor failed ({type(error).__name__}): {said}") from None
+        header = ast.literal_eval(first.decode())
         if "error" in header:
             raise RefusedError(header["error"])
         return header, blobs
@@ -117,7 +120,7 @@ class Supervisor:
 
     def snippet(self, code: str) -> None:
         """Sends a session's next snippet."""
-        self._ask({}, [_bytes(code)])
+        self._ask([_bytes(code)])
 
     def close(self) -> None:
         """Ends everything and removes its folder. Closing standard input makes the supervisor kill what it started, then end."""

@@ -8,9 +8,8 @@ needed (the path of an open, the address of a send) the call is refused or anoth
 from __future__ import annotations
 
 import ctypes
-import platform
+import os
 import struct
-from dataclasses import dataclass
 
 from .kernel import libc_call
 from .syscalls import MACHINES, table
@@ -21,23 +20,20 @@ _NEWEST = 451
 """Calls from here on are newer than our table: they are said to be absent, as on an older kernel, so that the C library does without."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """A word of the arguments, masked, must be one of the values. Word 2i is the low half of argument i, 2i + 1 its high half."""
-
-    word: int
-    values: tuple[int, ...]
-    mask: int = 0xFFFFFFFF
+Check = tuple[int, tuple[int, ...], int]
+"""(word, values, mask): that word of the arguments, masked, must be one of the values. Word 2i is the low half of argument i and 2i + 1 its
+high half, which is noise where the kernel reads an `int`."""
+_ALL = 0xFFFFFFFF
 
 
 def _rule(number: int, checks: tuple[Check, ...]) -> list[tuple[int, int, int, int]]:
     """Instructions for one call: allowed if every check holds, else refused; any other call falls through to what follows."""
     body: list[tuple[int, int, int, int]] = []
-    for check in checks:
-        body.append((_LOAD, 0, 0, 16 + 4 * check.word))
-        body.append((_AND, 0, 0, check.mask))
-        for i, value in enumerate(check.values):
-            body.append((_EQUAL, len(check.values) - i, 0, value))  # over the other values and the refusal
+    for word, values, mask in checks:
+        body.append((_LOAD, 0, 0, 16 + 4 * word))
+        body.append((_AND, 0, 0, mask))
+        for i, value in enumerate(values):
+            body.append((_EQUAL, len(values) - i, 0, value))  # over the other values and the refusal
         body.append((_RETURN, 0, 0, REFUSE))
     body.append((_RETURN, 0, 0, ALLOW))
     return [(_EQUAL, 0, len(body), number), *body]
@@ -58,28 +54,28 @@ def rules(processes: int, own_files: bool, own_pids: bool, pid: int, machine: st
     tree, checked = groups["TREE"], groups["CHECKED"]
     if processes > 1 and own_pids:
         allowed |= dict.fromkeys(tree.values(), ())
-        allowed[checked["clone"]] = (Check(0, (0,), 0x7E020000),)  # no flag that makes a namespace
+        allowed[checked["clone"]] = ((0, (0,), 0x7E020000),)  # no flag that makes a namespace
     else:
-        allowed |= {tree["kill"]: (Check(0, (pid,)),), tree["tgkill"]: (Check(0, (pid,)),)}
+        allowed |= {tree["kill"]: ((0, (pid,), _ALL),), tree["tgkill"]: ((0, (pid,), _ALL),)}
     files = groups["FILES"]
     for name, mode in (("open", 2), ("openat", 3), ("creat", 1)):
         if name in files:
-            allowed[files[name]] = (Check(2 * mode, (0,), 0o6000),)  # no new file with a set-user or set-group bit
+            allowed[files[name]] = ((2 * mode, (0,), 0o6000),)  # no new file with a set-user or set-group bit
     return allowed | {
         # F_SETOWN, F_SETSIG and FIOSETOWN would have the kernel send any signal to any process of the same user.
-        checked["fcntl"]: (Check(2, (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)),),
+        checked["fcntl"]: ((2, (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032), _ALL),),
         # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: asking and flags; no TIOCSTI, which types on a terminal.
-        checked["ioctl"]: (Check(2, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),),
-        checked["prctl"]: (Check(0, (15, 16)),),  # the thread's name
-        checked["prlimit64"]: (Check(0, (0, pid)), Check(4, (0,)), Check(5, (0,))),  # asking for one's own limits; no new ones
+        checked["ioctl"]: ((2, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451), _ALL),),
+        checked["prctl"]: ((0, (15, 16), _ALL),),  # the thread's name
+        checked["prlimit64"]: ((0, (0, pid), _ALL), (4, (0,), _ALL), (5, (0,), _ALL)),  # asking for one's own limits; no new ones
         # Connected pairs of streams only: a pair of datagrams could still send to any path by name.
-        checked["socketpair"]: (Check(0, (1,)), Check(2, (1,), 0xF)),
+        checked["socketpair"]: ((0, (1,), _ALL), (2, (1,), 0xF)),
     }
 
 
 def program(processes: int, own_files: bool, own_pids: bool, pid: int, machine: str = "") -> bytes:
     """The filter as the kernel takes it: eight bytes an instruction."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     column, architecture = MACHINES[machine]
     code = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, KILL), (_LOAD, 0, 0, 0)]
     if column == 1:

@@ -13,15 +13,27 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from typing import Any
 
 from . import bpf, landlock, mounts
 from .kernel import NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWUSER, NEWUTS, die_with_parent, drop_capabilities, libc_call, system_call
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 INNER = 1000
 """The user the program is, as it sees it, in the form with namespaces."""
 
 _DEVICES = [(path, landlock.DEVICE) for path in mounts.DEVICES]
+
+
+def go_first() -> None:
+    """Should the machine run out of memory, this process is to go before others."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as score:
+            score.write("1000")
+    except OSError:
+        pass  # a kindness to the machine; no protection rests on it
 
 
 def interpreter_paths() -> tuple[list[str], list[str], list[str]]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterable
 
 from .kernel import system_call
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << i for i in range(6))
 MAKE_DIR, MAKE_REG, MAKE_SYM, REFER, TRUNCATE = (1 << i for i in (7, 8, 12, 13, 14))

@@ -6,10 +6,13 @@ Invariant: after `enter_root` no path leads to a file that was not put there. Ne
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from .kernel import libc_call, system_call
 from .syscalls import table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 WORK = "/work"
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")

@@ -5,15 +5,14 @@ Invariant: everything here runs behind the barriers, so nothing here is one.
 
 from __future__ import annotations
 
-import ast
 import atexit
-import linecache
 import os
 import sys
-import traceback
-import types
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, NoReturn
 
 SNIPPETS, MARKS = 3, 4
 """File descriptors of a session: snippets come in on one, a mark for each that ended goes out on the other."""
@@ -27,7 +26,7 @@ def prepare(path: Sequence[str], files: Mapping[str, bytes]) -> dict[str, Any]:
             file.write(content)
     for name in [name for name in sys.modules if name.split(".")[0] == __name__.split(".")[0]]:
         del sys.modules[name]
-    main = types.ModuleType("__main__")
+    main = type(sys)("__main__")
     sys.modules["__main__"] = main
     sys.argv, sys.orig_argv = ["main.py"], ["python", "main.py"]
     sys.path[:] = [os.getcwd(), *sys.path, *path]
@@ -35,27 +34,56 @@ def prepare(path: Sequence[str], files: Mapping[str, bytes]) -> dict[str, Any]:
     return main.__dict__
 
 
+class _Source:
+    """Gives tracebacks the lines of a program that is in no file. Lives as long as the program."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def get_source(self, name: str) -> str:
+        """The program's text."""
+        return self.code
+
+
 def _run(code: str, name: str, scope: dict[str, Any], show_last: bool) -> int:
     """Runs a text; its exit status. What it raises is printed as the interpreter prints it, without our frames."""
-    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+    scope["__loader__"] = _Source(code)
     try:
-        tree = ast.parse(code, name)
+        parts = _parts(code, name) if show_last else [compile(code, name, "exec", dont_inherit=True)]
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        traceback.print_exception(type(error), error, None)
+        _show(error, code, name, None)
         return 1
     try:
-        last = [tree.body.pop()] if show_last and tree.body and isinstance(tree.body[-1], ast.Expr) else []
-        exec(compile(tree, name, "exec"), scope)
-        exec(compile(ast.Interactive(last), name, "single"), scope)  # type: ignore[arg-type]
-        return 0
+        for part in parts:
+            exec(part, scope)
     except SystemExit as exit:
         if exit.code is None or isinstance(exit.code, int):
             _end((exit.code or 0) & 255)
         print(exit.code, file=sys.stderr)
         _end(1)
     except BaseException as error:
-        traceback.print_exception(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+        _show(error, code, name, error.__traceback__ and error.__traceback__.tb_next)
         return 1
+    return 0
+
+
+def _parts(code: str, name: str) -> list[Any]:
+    """A snippet compiled, its last expression apart, to be shown; its lines kept for the tracebacks of later snippets."""
+    import ast
+    import linecache
+
+    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+    tree = ast.parse(code, name)
+    last = [tree.body.pop()] if tree.body and isinstance(tree.body[-1], ast.Expr) else []
+    return [compile(tree, name, "exec", dont_inherit=True), compile(ast.Interactive(last), name, "single", dont_inherit=True)]  # type: ignore[arg-type]
+
+
+def _show(error: BaseException, code: str, name: str, frames: Any) -> None:
+    import linecache
+    import traceback
+
+    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+    traceback.print_exception(type(error), error, frames)
 
 
 def _end(status: int) -> NoReturn:
@@ -65,8 +93,8 @@ def _end(status: int) -> NoReturn:
             threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        print(f"at the end: {type(error).__name__}: {error}", file=sys.stderr)
         status = status or 120
     finally:
         os._exit(status)

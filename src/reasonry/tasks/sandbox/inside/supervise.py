@@ -7,22 +7,22 @@ standard input closes and everything is killed; if this process goes, the kernel
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import json
+import marshal
 import os
 import select
-import signal
 import stat
 import struct
 import time
-import traceback
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
 
 from . import confine, mounts, program
-from .frames import receive, send
+from .frames import receive, send, write_all
 from .kernel import libc_call, system_call
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, NoReturn
 
 TICK = 0.02
 """Seconds between two looks at what a folder on disk holds; a folder in memory is bounded by the kernel and not looked at."""
@@ -31,12 +31,13 @@ _PIPE = 1 << 16
 
 def main() -> None:
     """Serves one request from standard input: a program, or a session of snippets."""
-    plan, blobs = receive(0)
+    first, *blobs = receive(0)
+    plan = marshal.loads(first)
     try:
         run = _Supervisor(plan, blobs)
         run.session() if plan["session"] else run.once()
     except _RefusedError as refused:
-        send(1, {"error": str(refused)})
+        send(1, [repr({"error": str(refused)}).encode()])
     except EOFError:
         pass  # the parent is gone
 
@@ -60,9 +61,7 @@ def _pipe() -> tuple[int, int]:
 def _memory_file(content: bytes) -> int:
     """A file in memory that nobody can change, open at its start."""
     file = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(file, rest) :]
+    write_all(file, content)
     os.lseek(file, 0, os.SEEK_SET)
     fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
     return _high(file)
@@ -121,14 +120,11 @@ class _Supervisor:
             os.set_blocking(file, False)
 
     def _told(self, child: int, what: str) -> int:
-        """Waits for the next line of the child's status and returns its value. Raises _RefusedError for another line than expected."""
-        line = b""
-        while not line.endswith(b"\n"):
-            part = os.read(self.tells, 1)
-            if not part:
-                break
-            line += part
-        said = json.loads(line or "{}")
+        """Waits for what the child says next and returns its value. Raises _RefusedError where it says something else, or nothing."""
+        try:
+            said = marshal.loads(receive(self.tells)[0])
+        except EOFError:
+            said = {}
         if what not in said:
             self.pid = child
             self._kill()
@@ -141,9 +137,10 @@ class _Supervisor:
         """Everything on the other side of the fork; never returns."""
 
         def tell(**said: Any) -> None:
-            os.write(ends["status"], json.dumps(said).encode() + b"\n")
+            send(ends["status"], [marshal.dumps(said)])
 
         try:
+            confine.go_first()
             if self.plan["form"] == "namespaces":
                 confine.own_namespaces()
                 tell(unshared=1)
@@ -163,12 +160,12 @@ class _Supervisor:
         except OSError as error:
             tell(error=str(error))
         except BaseException:
-            tell(error=traceback.format_exc())
+            raise  # to our standard error, which the parent shows
         os._exit(1)
 
     def _first(self, ends: Mapping[str, int], tell: Any) -> NoReturn:
         """The first process of the namespace: waits for the program, ends all others, and reads the files to keep."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        libc_call("signal", 2, 1)  # SIGINT is ignored: Python would raise; the kernel keeps all other signals from a first process
         child = os.fork()
         if child == 0:
             self._program(ends, tell)
@@ -180,17 +177,13 @@ class _Supervisor:
             if pid == child:
                 break
         try:
-            os.kill(-1, signal.SIGKILL)
+            os.kill(-1, 9)
             while True:
                 os.waitpid(-1, 0)
         except OSError:
             pass  # nobody else is left
         kept = {} if self.plan["folder"] else collect(mounts.WORK, self.plan["keep"], self.plan["disk"])
-        tell(status=os.waitstatus_to_exitcode(status), kept={name: len(content) for name, content in kept.items()})
-        for content in kept.values():
-            rest = memoryview(content)
-            while rest:
-                rest = rest[os.write(ends["status"], rest) :]
+        tell(status=os.waitstatus_to_exitcode(status), kept=kept)
         os._exit(0)
 
     def _program(self, ends: Mapping[str, int], tell: Any) -> NoReturn:
@@ -200,9 +193,9 @@ class _Supervisor:
         status = os.dup2(ends["status"], program.MARKS + 1)
         try:
             confine.last_rights(self.plan, status + 1)
-            os.write(status, json.dumps({"ready": 1}).encode() + b"\n")
+            send(status, [marshal.dumps({"ready": 1})])
         except OSError as error:
-            os.write(status, json.dumps({"error": str(error)}).encode() + b"\n")
+            send(status, [marshal.dumps({"error": str(error)})])
             os._exit(1)
         os.close(status)
         scope = program.prepare([path for path in self.plan["readable"] if os.path.isdir(path)], self.files)
@@ -219,8 +212,10 @@ class _Supervisor:
         self._kill()
 
     def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        try:  # noqa: SIM105  # contextlib takes longer to import than all of this
+            os.kill(self.pid, 9)
+        except ProcessLookupError:
+            pass
 
     def _watch(self, seconds: float, marks: int | None) -> bool:
         """Collects output and holds the limits until a mark comes (True) or everything has ended (False).
@@ -275,28 +270,20 @@ class _Supervisor:
         _, status, used = os.wait4(self.pid, 0)
         exit, kept = os.waitstatus_to_exitcode(status), dict[str, bytes]()
         if self.plan["form"] == "namespaces" and self.status:
-            line, rest = bytes(self.status).split(b"\n", 1)
-            said = json.loads(line)
-            exit = said["status"]
-            for name, size in said["kept"].items():
-                kept[name], rest = rest[:size], rest[size:]
+            (size,) = struct.unpack_from("!I", self.status, 4)
+            said = marshal.loads(self.status[8 : 8 + size])
+            exit, kept = said["status"], said["kept"]
         if self.work:
             kept = collect(self.work, self.plan["keep"], self.plan["disk"])
         if self.ending is None and exit < 0:
-            whole = used.ru_utime + used.ru_stime >= self.plan["cpu_seconds"] - 0.1
-            self.ending = "cpu_seconds" if exit == -signal.SIGKILL and whole else "signal"
+            spent = used.ru_utime + used.ru_stime > self.plan["cpu_seconds"] / 2  # the limit counts in ticks, and differs a little
+            self.ending = "cpu_seconds" if exit == -9 and spent else "signal"
         return exit, kept, used
 
     def _said(self, seconds: float, exit: int, peak: int, files: Mapping[str, bytes], going: bool = False) -> None:
-        header = {
-            "going": going,
-            "exit": exit,
-            "ending": self.ending or "exit",
-            "seconds": seconds,
-            "peak": peak,
-            "truncated": self.truncated,
-        }
-        send(1, {**header, "files": list(files)}, [bytes(self.stdout), bytes(self.stderr), *files.values()])
+        header = {"exit": exit, "ending": self.ending or "exit", "going": going, "seconds": seconds, "peak": peak}
+        header |= {"truncated": self.truncated, "files": list(files)}
+        send(1, [repr(header).encode(), bytes(self.stdout), bytes(self.stderr), *files.values()])
         self.stdout.clear()
         self.stderr.clear()
 
@@ -310,16 +297,18 @@ class _Supervisor:
 
     def session(self) -> None:
         """Runs a snippet for each frame that comes, until the parent or the interpreter ends."""
-        send(1, {"started": True})
+        send(1, [b"{}"])
         while True:
             try:
-                _, (code,) = receive(0)
+                (code,) = receive(0)
             except EOFError:
                 self._kill()
                 return
             start = time.monotonic()
-            with contextlib.suppress(BlockingIOError):
+            try:  # noqa: SIM105
                 os.read(self.marks, _PIPE)  # marks that the program wrote on its own account
+            except BlockingIOError:
+                pass
             try:
                 sent = os.write(self.snippets, len(code).to_bytes(4, "big") + code) == 4 + len(code)
             except (BlockingIOError, BrokenPipeError):
@@ -349,11 +338,13 @@ def collect(folder: str, names: Sequence[str], most: int) -> dict[str, bytes]:
             file = system_call("openat2", 437, root, name.encode(), how, len(how))
         except OSError:
             continue
-        with os.fdopen(file, "rb") as opened:
-            about = os.fstat(file)
-            if stat.S_ISREG(about.st_mode) and about.st_size <= most:
-                found[name] = opened.read(most)
-                most -= len(found[name])
+        about = os.fstat(file)
+        if stat.S_ISREG(about.st_mode) and about.st_size <= most:
+            found[name] = b""
+            while len(found[name]) < about.st_size and (part := os.read(file, about.st_size - len(found[name]))):
+                found[name] += part
+            most -= len(found[name])
+        os.close(file)
     os.close(root)
     return found
 

@@ -4,7 +4,7 @@ Invariant: a call that is not in a group allowed by `bpf` is refused. Calls from
 A number of -1 says that the machine has no such call (newer machines left out the oldest ones).
 """
 
-import platform
+import os
 
 _TABLE = """
 [FILES]
@@ -31,8 +31,7 @@ sysinfo:99:179 getrandom:318:278 getrlimit:97:163
 [RUNNING]
 set_tid_address:218:96 set_robust_list:273:99 rseq:334:293 membarrier:324:283 exit:60:93 exit_group:231:94 arch_prctl:158:-1
 [PAIRS]
-sendto:44:206 recvfrom:45:207 sendmsg:46:211 recvmsg:47:212 shutdown:48:210 getsockopt:55:209 setsockopt:54:208 getsockname:51:204
-getpeername:52:205
+sendto:44:206 recvfrom:45:207 shutdown:48:210 getsockopt:55:209 getsockname:51:204 getpeername:52:205
 [TREE]
 fork:57:-1 vfork:58:-1 execve:59:221 kill:62:129 tgkill:234:131 tkill:200:130 setsid:112:157 setpgid:109:154
 [MODES]
@@ -50,7 +49,7 @@ MACHINES = {"x86_64": (1, 0xC000003E), "aarch64": (2, 0xC00000B7)}
 
 def table(machine: str = "") -> dict[str, dict[str, int]]:
     """Group -> call -> number on the machine; this one by default. Raises KeyError for a machine we do not know."""
-    column = MACHINES[machine or platform.machine()][0]
+    column = MACHINES[machine or os.uname().machine][0]
     groups: dict[str, dict[str, int]] = {}
     found: dict[str, int] = {}
     for line in _TABLE.split("\n"):
