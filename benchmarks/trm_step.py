@@ -191,7 +191,9 @@ def main() -> None:
             wall, spent = statistics.median(way.seconds), statistics.median(way.cpu)
             line = {
                 "benchmark": "trm_step", "shape": name, "way": way.name, "batch": rows, "threads": 1,
-                "samples_per_second": round(rows / wall, 3), "seconds": round(wall, 3), "cpu_seconds": round(spent, 3), "gflops": round(shape.training_flops() * rows / spent / 1e9, 1),
+                "samples_per_second": round(rows / wall, 3),
+                "seconds": round(wall, 3), "cpu_seconds": round(spent, 3),
+                "gflops": round(shape.training_flops() * rows / spent / 1e9, 1),
                 "first_loss": round(way.first_loss, 4), "torch": torch.__version__, "machine": machine(),
             }  # fmt: skip
             if way is not ways[0]:
