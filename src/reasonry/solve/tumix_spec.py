@@ -17,6 +17,7 @@ from reasonry.solve.tumix_designs import read_designs
 from reasonry.solve.tumix_words import PLAIN, SINGLE_BYTES
 from reasonry.tasks.code_tool import python_tool
 from reasonry.tasks.sandbox import Limits, Sandbox
+from reasonry.tasks.search import search_tool
 from reasonry.tasks.tools import Tool
 
 if TYPE_CHECKING:
@@ -56,7 +57,5 @@ def _searches(o: Options) -> dict[str, Tool]:
         raise UserError("tumix: more is given without docs; name the first place to search in docs")
     if not first:
         return {}
-    from reasonry.tasks.search import search_tool
-
     found = {"gs": [first], "llm": [second or first], "com": [first, *([second] if second else [])]}
     return {source: search_tool([Path(place) for place in found[source]]) for source in SOURCES}
