@@ -6,11 +6,11 @@ from reasonry.core.errors import Missing, UserError
 from reasonry.core.lm import LM, Completion, Ids, Message, Prompt, Sampling, Stop
 from reasonry.core.paper import Claim, Evidence, Finding, Kind, Measure, Paper, Result
 from reasonry.core.run import Run, open_run
-from reasonry.core.task import Env, Problem, Step, Task, Verdict
+from reasonry.core.task import Env, GroupEnv, Problem, Step, Task, Verdict
 from reasonry.core.trajectory import Segment, Solver, ToolCall, Trajectory
 
 __all__ = [
-    "LM", "Budget", "Claim", "Completion", "Cost", "Env", "Evidence", "Finding", "Ids", "Kind", "Measure", "Message", "Missing", "Paper",
-    "Problem", "Prompt", "Result", "Run", "Sampling", "Segment", "Solver", "Step", "Stop", "Task", "ToolCall", "Trajectory", "UserError",
-    "Verdict", "open_run",
+    "LM", "Budget", "Claim", "Completion", "Cost", "Env", "Evidence", "Finding", "GroupEnv", "Ids", "Kind", "Measure", "Message", "Missing",
+    "Paper", "Problem", "Prompt", "Result", "Run", "Sampling", "Segment", "Solver", "Step", "Stop", "Task", "ToolCall", "Trajectory",
+    "UserError", "Verdict", "open_run",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -79,3 +79,18 @@ class Env(Protocol):
     def reset(self) -> str: ...
 
     def step(self, action: str) -> Step: ...
+
+
+class GroupEnv(Protocol):
+    """An interactive problem for several agents who move at once, used once: nobody sees another's move of a round before it is made."""
+
+    @property
+    def agents(self) -> int: ...
+
+    def reset(self) -> tuple[str, ...]:
+        """What each agent is told first."""
+        ...
+
+    def step(self, actions: Sequence[str]) -> tuple[Step, ...]:
+        """One round: a move of each agent, and what each is answered. All are done at the same time."""
+        ...
