@@ -86,8 +86,8 @@ def test_a_shipped_recipe_is_complete(name: str) -> None:
         ({"lora_alpha": 4.0}, "lora: is left out; give the rank too"),
         ({"lora": 0}, "lora: is 0; use a rank"),
         ({"minibatches": 9}, "minibatches: is 9; use 1 to 8"),
-        ({"pass_at": 0}, "pass_at: is 0; use 1 to 8"),
-        ({"pass_at": 9}, "pass_at: is 9; use 1 to 8"),
+        ({"pass_at": 0}, "pass_at: is 0; use 1 or more, and less than group, 8"),
+        ({"pass_at": 8}, "pass_at: is 8; use 1 or more, and less than group, 8"),
         ({"pass_at": 4, "objective": "hero"}, "pass_at: is 4; HERO's bands"),
     ],
 )

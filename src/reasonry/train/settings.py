@@ -51,7 +51,7 @@ class Settings:
     """Coefficient of the entropy bonus."""
     pass_at: int | None = None
     """k: learn for the chance that k answers of a group hold a right one (reward 1 or more), in place of the objective's own advantage; for
-    generators of candidates, which it keeps diverse (arXiv 2508.10751; ParaGator's generator)."""
+    generators of candidates (arXiv 2508.10751; ParaGator's generator). Well below `group`: with k = group nothing is learned."""
     length: int | None = None
     """The constant that Dr.GRPO and h1 divide a token sum by: the longest answer that may be sampled."""
 
@@ -166,7 +166,7 @@ class Settings:
             (self.rehearse > 0 and self.curriculum != "ramp", "rehearse", self.rehearse, 'it goes with curriculum = "ramp"'),
             (self.keep == "informative" and self.group == 1, "group", self.group, 'one attempt tells nothing apart; set keep = "every"'),
             (self.objective == "deepsearch" and self.explore is None, "explore", None, "deepsearch needs it; name how to search"),
-            (self.pass_at not in (None, *range(1, self.group + 1)), "pass_at", self.pass_at, f"use 1 to {self.group}, a group's attempts"),
+            (self.pass_at not in (None, *range(1, self.group)), "pass_at", self.pass_at, f"use 1 or more, and less than group, {self.group}"),
             (self.pass_at is not None and hero, "pass_at", self.pass_at, "HERO's bands are not right and wrong; leave hero out with it"),
             (self.minibatches > self.prompts, "minibatches", self.minibatches, f"use 1 to {self.prompts}, the problems of a batch"),
             (self.ahead < 0, "ahead", self.ahead, "use 0 or more"),
