@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from reasonry.accel.ahn.memory import Window
 from reasonry.lm.decoder import DecoderConfig
+from reasonry.lm.engine.flops import block_flops, causal_pairs, head_flops, key_flops
 
 
 def full_mixing_flops(c: DecoderConfig, L: int) -> float:
@@ -58,3 +59,24 @@ def cache_bytes(c: DecoderConfig, rows: int, itemsize: int, used: bool) -> int:
 
 def _projections(c: DecoderConfig, L: int) -> float:
     return 4.0 * L * c.hidden_size * c.head_dim * (c.num_heads + c.num_kv_heads)
+
+
+def next_token_flops(c: DecoderConfig, n: int, window: Window | None) -> float:
+    """The whole model for one token after `n` others, its logits included; `window` `None`: full attention."""
+    attended = n + 1 if window is None else min(n + 1, window.rows)
+    written = 0 if window is None else int(n + 1 > window.rows)
+    return c.num_layers * (block_flops(c) + key_flops(c) * attended + cell_flops(c, written)) + head_flops(c)
+
+
+def prompt_flops(c: DecoderConfig, n: int, window: Window | None) -> float:
+    """The whole model for a prompt of `n` tokens, the last one's logits included."""
+    seen = causal_pairs(n, 0) if window is None else pairs(n, window)
+    written = 0 if window is None else max(n - window.rows, 0)
+    return c.num_layers * (n * block_flops(c) + key_flops(c) * seen + cell_flops(c, written)) + head_flops(c)
+
+
+def kept_bytes(c: DecoderConfig, n: int, window: Window | None, itemsize: int) -> int:
+    """What the whole model keeps of `n` tokens."""
+    if window is None:
+        return c.num_layers * full_cache(c, n) * itemsize
+    return c.num_layers * cache_bytes(c, min(n, window.rows), itemsize, n > window.rows)
