@@ -3,6 +3,7 @@
 from reasonry.core import Paper
 from reasonry.papers.agglm import PAPER as AGGLM
 from reasonry.papers.ahn import PAPER as AHN
+from reasonry.papers.coordination import PAPER as COORDINATION
 from reasonry.papers.deepsearch import PAPER as DEEPSEARCH
 from reasonry.papers.delethink import PAPER as DELETHINK
 from reasonry.papers.delethink_rl import PAPER as DELETHINK_RL
@@ -17,7 +18,7 @@ from reasonry.papers.tumix import PAPER as TUMIX
 
 PAPERS: dict[str, Paper] = {
     paper.slug: paper
-    for paper in (AGGLM, AHN, DEEPSEARCH, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HERO, HICRA, RL_SURVEY, SCALERL, TRM, TUMIX)
+    for paper in (AGGLM, AHN, COORDINATION, DEEPSEARCH, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HERO, HICRA, RL_SURVEY, SCALERL, TRM, TUMIX)
 }
 """Slug → paper."""
 
