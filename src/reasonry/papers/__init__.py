@@ -15,10 +15,11 @@ from reasonry.papers.rl_survey import PAPER as RL_SURVEY
 from reasonry.papers.scalerl import PAPER as SCALERL
 from reasonry.papers.trm import PAPER as TRM
 from reasonry.papers.tumix import PAPER as TUMIX
+from reasonry.papers.vgb import PAPER as VGB
 
 PAPERS: dict[str, Paper] = {
     paper.slug: paper
-    for paper in (AGGLM, AHN, COORDINATION, DEEPSEARCH, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HERO, HICRA, RL_SURVEY, SCALERL, TRM, TUMIX)
+    for paper in (AGGLM, AHN, COORDINATION, DEEPSEARCH, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HERO, HICRA, RL_SURVEY, SCALERL, TRM, TUMIX, VGB)
 }
 """Slug → paper."""
 

@@ -117,10 +117,10 @@ def _product(weights: Sequence[Array]) -> Array:
     return law
 
 
-def after(tree: Known, T: int) -> list[Array]:
-    """Where the lazy walk is after T steps from the root: a law over nodes, for each depth."""
-    at = [np.zeros(tree.k**h) for h in range(tree.depth + 1)]
-    at[0][0] = 1.0
+def after(tree: Known, T: int, at: Sequence[Array] | None = None) -> list[Array]:
+    """Where the lazy walk is after T steps from the root, or from the law `at`: a law over nodes, for each depth."""
+    if at is None:
+        at = [np.ones(1), *(np.zeros(tree.k**h) for h in range(1, tree.depth + 1))]
     moves = [_steps(tree, h) for h in range(tree.depth)]
     for _ in range(T):
         new = [0.5 * p for p in at]
@@ -130,7 +130,7 @@ def after(tree: Known, T: int) -> list[Array]:
             if h:
                 new[h - 1] += 0.5 * (at[h] * up).reshape(-1, tree.k).sum(1)
         at = new
-    return at
+    return list(at)
 
 
 def tv(p: Array, q: Array) -> float:
