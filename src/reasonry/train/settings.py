@@ -166,7 +166,7 @@ class Settings:
             (self.rehearse > 0 and self.curriculum != "ramp", "rehearse", self.rehearse, 'it goes with curriculum = "ramp"'),
             (self.keep == "informative" and self.group == 1, "group", self.group, 'one attempt tells nothing apart; set keep = "every"'),
             (self.objective == "deepsearch" and self.explore is None, "explore", None, "deepsearch needs it; name how to search"),
-            (self.pass_at not in (None, *range(1, self.group)), "pass_at", self.pass_at, f"use 1 or more, and less than group, {self.group}"),
+            (self.pass_at not in (None, *range(1, self.group)), "pass_at", self.pass_at, f"use 1 or more, less than group, {self.group}"),
             (self.pass_at is not None and hero, "pass_at", self.pass_at, "HERO's bands are not right and wrong; leave hero out with it"),
             (self.minibatches > self.prompts, "minibatches", self.minibatches, f"use 1 to {self.prompts}, the problems of a batch"),
             (self.ahead < 0, "ahead", self.ahead, "use 0 or more"),
