@@ -38,6 +38,7 @@ SPECS = [
     "vgb?until=tokens&block=2&depth=3&need=nothing&bound=2",
     "vgb?until=token&depth=3&need=nothing",
     "guided?way=beam&width=2&n=2&until=tokens&block=2&depth=2&need=nothing",
+    "debate?agents=2&rounds=1&words=bare&max_tokens=3",
     "tumix?words=bytes&rounds=2&max_tokens=3",
 ]
 PLAIN = Objective(

@@ -14,6 +14,7 @@ from reasonry.core import LM, Sampling, Solver, Task, UserError
 from reasonry.lm.scorer import load_scorer
 from reasonry.solve.agglm_spec import aggregate
 from reasonry.solve.best_of_n import MEAN_LOGPROB, BestOfN, Score, lm_judge, reward_score
+from reasonry.solve.debate_spec import debate
 from reasonry.solve.deepsearch import DeepSearch
 from reasonry.solve.delethink import Carry, Delethink, head_and_tail, head_beside_tail, multi_head, summary, tail
 from reasonry.solve.explore import Explore, Stored, drop_none, loops, nothing_stored
@@ -144,6 +145,10 @@ def _agglm(lm: LM, task: Task, o: Options, name: str) -> Solver:
     return aggregate(lm, task, o, name, partial(build_solver, opened=o.opened))
 
 
+def _debate(lm: LM, task: Task, o: Options, name: str) -> Solver:
+    return debate(lm, task, o, name, partial(build_solver, opened=o.opened))
+
+
 def _tool_loop(lm: LM, task: Task, o: Options, name: str) -> Solver:
     turns = o.read("turns", 6, _positive, "a whole number above 0")
     return ToolLoop(lm, toolbox(o.read("tools", OWN, str), task), turns, o.sampling(512), name)
@@ -163,6 +168,7 @@ SOLVERS: dict[str, Builder] = {
     "tool-loop": _tool_loop,
     "vgb": vgb,
     "guided": guided,
+    "debate": _debate,
     "tumix": fifteen,
 }
 """Every solver there is, by name."""

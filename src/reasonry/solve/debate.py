@@ -165,16 +165,15 @@ class Gated:
 
     async def __call__(self, problem: Problem, budget: Budget, seed: int) -> Trajectory:
         """One turn."""
-        own = problem.meta.get("own_text")
-        trace = await self.solver(problem, replace(budget, verifier_calls=None), seed)
+        own, checks = problem.meta.get("own_text"), Cost(verifier_calls=2)
+        trace = await self.solver(problem, budget.left(checks), seed)
         new = self.read(trace.answer)
         if own is None or not trace.segments or new == self.read(own):
             return replace(trace, meta={**trace.meta, "gate": "same"})
-        if budget.verifier_calls is not None and budget.verifier_calls < 2:
+        if budget.verifier_calls is not None and budget.verifier_calls < checks.verifier_calls:
             return replace(trace, answer=own, meta={**trace.meta, "gate": "held"})
         blind = replace(problem, answer=None)
         free = self.check(blind, own) is False or (new is not None and self.check(blind, trace.answer) is True)
-        checks = Cost(verifier_calls=2)
         last = trace.segments[-1]
         segments = (*trace.segments[:-1], replace(last, cost=last.cost + checks))
         told = {**trace.meta, "gate": "let through" if free else "held"}
