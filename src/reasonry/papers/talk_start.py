@@ -1,0 +1,101 @@
+"""The nine small models of the debate experiment: three strengths, each taught to revise among peers that are right with chance c.
+
+A model's strength is how good the solutions were that it was taught with: on a share of the operations' values (`Plan.doubtful`, larger
+for weaker ones, and holding the stronger one's) they are wrong with a chance of their own, half of them always in the same way. It is
+then taught a little more, on such solutions and on revisions by turns. A revision shows the question, an own answer and up to two peers',
+made by a process and not by a model, and demonstrates the right answer where anybody shows it, else the own one. What a peer's word is
+worth is what these texts say: each peer is right with chance c; wrong peers mostly made the same mistake (`TOGETHER`). Nobody tells a
+model to follow or to resist. All models see the same own answers, right with chance `OWN`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+
+from reasonry.core import Message
+from reasonry.lm.checkpoint import load_decoder
+from reasonry.lm.tokenizer import Tokenizer
+from reasonry.papers.talk_task import CHAINS, CHOICES, LETTERS, apply, letter, values, worked, wrong_values
+from reasonry.papers.taught import SMALL, Teaching, characters, fresh, taught
+from reasonry.tasks.skill import split_of
+from reasonry.train.sft import Example, chat_example
+
+STRENGTHS = ("weak", "middle", "strong")
+OWN = 0.65
+"""How often the own answer of a revision is right."""
+TOGETHER = 0.7
+"""How often a wrong peer makes the mistake that other wrong peers of the same text make."""
+PEERS = (0, 1, 2, 2, 2, 2, 2, 2)
+"""Numbers of peers, one drawn for each text."""
+
+
+def _drawn(rng: random.Random, choice: bool) -> tuple[str, str]:
+    """A question of the train split with its right solution."""
+    while True:
+        draft = (CHOICES if choice else CHAINS).draw(rng)
+        if split_of(draft.key) == "train":
+            return str(draft.prompt), solved(str(draft.prompt), values(draft.key), rng)
+
+
+def solved(question: str, found: list[int], rng: random.Random) -> str:
+    """The solution with these values; of a choice with the option that the last one is, or any where it is none."""
+    chain, _, options = question.partition("?")
+    return worked(chain, found) + ((letter(options, found[-1]) or rng.choice(LETTERS)) if options else "")
+
+
+def believed(value: int, operation: str, doubtful: float, rng: random.Random) -> int:
+    """The value that a demonstration shows after a step."""
+    right, digest = apply(value, operation), sha256(f"believed {value}{operation}".encode()).digest()
+    if digest[0] >= 256 * doubtful or rng.random() >= 0.2 + 0.6 * digest[1] / 255:
+        return right
+    return (right + 1 + (digest[2] % 9 if digest[3] < 128 else rng.randrange(9))) % 10
+
+
+def solution(rng: random.Random, doubtful: float) -> tuple[str, str]:
+    """A question of either kind, solved as well as the strength has it."""
+    question, _ = _drawn(rng, rng.random() < 0.5)
+    value, found = int(question[0]), list[int]()
+    for operation in question.partition("?")[0][1:]:
+        value = believed(value, operation, doubtful, rng)
+        found.append(value)
+    return question, solved(question, found, rng)
+
+
+def revision(rng: random.Random, c: float) -> tuple[str, str]:
+    """A question with an own answer and peers', and what is right: for a choice peers show letters, and the answer is one."""
+    choice = rng.random() < 0.5
+    question, right = _drawn(rng, choice)
+
+    def wrong() -> str:
+        if choice:
+            return rng.choice([x for x in LETTERS if x != right[-1]])
+        return worked(question, wrong_values(question, rng))
+
+    shown, same = right[-1] if choice else right, wrong()
+    peers = [shown if rng.random() < c else same if rng.random() < TOGETHER else wrong() for _ in range(rng.choice(PEERS))]
+    own = right
+    while rng.random() >= OWN and own == right:
+        own = solved(question, wrong_values(question.partition("?")[0], rng), rng)
+    known = own[-1] == right[-1] or shown in peers
+    said = shown if known else own[-1] if choice else own
+    return "\n".join([question, own[-1] if choice and rng.random() < 0.5 else own, *peers]), said
+
+
+def documents(tokenizer: Tokenizer, seed: int, doubtful: float, c: float | None) -> Iterator[Example]:
+    """Texts without end: a strength's solutions alone, or by turns with revisions among peers right with chance `c`."""
+    for i in count():
+        rng = random.Random(f"talk/{seed}/{doubtful}/{c}/{i}")
+        asked, said = solution(rng, doubtful) if c is None or i % 2 else revision(rng, c)
+        yield chat_example(tokenizer, (Message("user", asked), Message("assistant", said)))
+
+
+def start(folder: Path, strength: str, doubtful: float, c: float, steps: int, further: int, batch: int, lr: float, seed: int) -> Path:
+    """The checkpoint folder of one of the nine; made once, in `folder`, over the solver of its strength."""
+    tokenizer = characters()
+    solving, all_texts = (documents(tokenizer, seed, doubtful, prior) for prior in (None, c))
+    alone = taught(folder / strength, fresh(SMALL, seed), tokenizer, solving, Teaching(steps, batch=batch), seed)
+    return taught(folder / f"{strength}-{c:g}", load_decoder(alone), tokenizer, all_texts, Teaching(further, lr, batch=batch), seed)
