@@ -13,13 +13,31 @@ from reasonry.papers.hero import PAPER as HERO
 from reasonry.papers.hicra import PAPER as HICRA
 from reasonry.papers.rl_survey import PAPER as RL_SURVEY
 from reasonry.papers.scalerl import PAPER as SCALERL
+from reasonry.papers.talk import PAPER as TALK
 from reasonry.papers.trm import PAPER as TRM
 from reasonry.papers.tumix import PAPER as TUMIX
 from reasonry.papers.vgb import PAPER as VGB
 
 PAPERS: dict[str, Paper] = {
     paper.slug: paper
-    for paper in (AGGLM, AHN, COORDINATION, DEEPSEARCH, DELETHINK, DELETHINK_RL, GRPO_TCR, H1, HERO, HICRA, RL_SURVEY, SCALERL, TRM, TUMIX, VGB)
+    for paper in (
+        AGGLM,
+        AHN,
+        COORDINATION,
+        DEEPSEARCH,
+        DELETHINK,
+        DELETHINK_RL,
+        GRPO_TCR,
+        H1,
+        HERO,
+        HICRA,
+        RL_SURVEY,
+        SCALERL,
+        TALK,
+        TRM,
+        TUMIX,
+        VGB,
+    )
 }
 """Slug → paper."""
 
