@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonry.tasks.sandbox.inside.frames import receive, send
+from reasonry.tasks.sandbox.inside.mounts import WORK
 from reasonry.tasks.sandbox.remove import remove_tree
 from reasonry.tasks.sandbox.values import Ending, Form, Limits, Ran
 
@@ -62,7 +63,7 @@ class Supervisor:
         self._work = None if job.folder or job.form is Form.NAMESPACES else tempfile.mkdtemp(prefix="sandbox-")
         if self._work and job.user is not None:
             os.chown(self._work, job.user, job.user)
-        home = "/work" if job.form is Form.NAMESPACES else job.folder or self._work
+        home = WORK if job.form is Form.NAMESPACES else job.folder or self._work
         plan = {
             **asdict(job.limits), "form": job.form.value, "session": job.session, "readable": job.readable, "folder": job.folder,
             "work": job.folder or self._work, "keep": list(job.keep), "names": list(job.files),

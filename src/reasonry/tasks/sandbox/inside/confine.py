@@ -88,11 +88,18 @@ def map_users(pid: int, owner: tuple[int, int]) -> int:
     return inner
 
 
+def _to_run_again() -> list[str]:
+    """What it takes to start the interpreter once more: its file, and the loaders that such files ask for by name."""
+    folders = [os.path.realpath(folder) for folder in ("/lib64", "/lib") if os.path.isdir(folder)]
+    loaders = [f"{folder}/{name}" for folder in folders for name in os.listdir(folder) if name.startswith("ld-")]
+    return [os.path.realpath(sys.executable), sys.executable, *loaders]
+
+
 def inside_namespaces(plan: dict[str, Any], inner: int) -> None:
     """The first process of the new process namespace: its root directory, its user, and Landlock for it and all it starts."""
     libc_call("sethostname", b"sandbox", 7)
     library, shared, packages = interpreter_paths()
-    programs = [os.path.realpath(sys.executable), sys.executable] if plan["processes"] > 1 else []
+    programs = _to_run_again() if plan["processes"] > 1 else []
     readable = [*library, *shared, "/etc/ld.so.cache", *programs, *plan["readable"]]
     hidden = [path for path in packages if not any(path == other or path.startswith(f"{other}/") for other in plan["readable"])]
     mounts.enter_root(readable, hidden, plan["folder"], plan["disk"], plan["files"], inner)

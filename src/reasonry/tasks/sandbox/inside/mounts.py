@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WORK = "/work"
+WORK = "/sandboxed"
+"""The program's folder; a name that nothing it may read is likely to have."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REC, _PRIVATE, _DETACH = 1, 2, 4, 8, 16384, 1 << 18, 2
 _AT_FDCWD, _EMPTY_PATH, _RECURSIVE = -100, 0x1000, 0x8000
@@ -40,8 +41,8 @@ def _tmpfs(target: str, flags: int, options: str) -> None:
 def enter_root(readable: Sequence[str], hidden: Sequence[str], folder: str | None, disk: int, files: int, uid: int) -> None:
     """Makes the new root the root of this process and leaves no way back.
 
-    `readable`: files and folders, shown read-only; `hidden`: folders among them to be shown empty. `folder`: shown for writing as `/work`;
-    without it `/work` is memory, of at most `disk` bytes and `files` files. Raises OSError where the kernel refuses.
+    `readable`: files and folders, shown read-only; `hidden`: folders among them to be shown empty. `folder`: shown for writing as `WORK`;
+    without it `WORK` is memory, of at most `disk` bytes and `files` files. Raises OSError where the kernel refuses.
     """
     libc_call("mount", b"none", b"/", None, _REC | _PRIVATE, None)  # nothing done here spreads
     copies = [

@@ -79,6 +79,8 @@ class _Supervisor:
         self.stdout, self.stderr, self.status = bytearray(), bytearray(), bytearray()
         self.ending: str | None = None
         self.truncated = False
+        self.mark = b""
+        """What a session's program said at the end of a snippet: its exit status."""
         self.pid = 0
         """The process whose end is everybody's."""
         self._start()
@@ -107,7 +109,7 @@ class _Supervisor:
                 inner = confine.map_users(child, (folder.st_uid, folder.st_gid) if folder else (65534, 65534))
             except OSError as error:
                 self.pid = child
-                self._kill()
+                self._end()
                 raise _RefusedError(f"mapping users: {error}") from None
             os.write(self.go, bytes([inner == 0]))
             self.pid = self._told(child, "first")
@@ -127,7 +129,7 @@ class _Supervisor:
             said = {}
         if what not in said:
             self.pid = child
-            self._kill()
+            self._end()
             raise _RefusedError(said.get("error", f"it ended before it was {what}"))
         return said[what]
 
@@ -217,37 +219,67 @@ class _Supervisor:
         except ProcessLookupError:
             pass
 
-    def _watch(self, seconds: float, marks: int | None) -> bool:
-        """Collects output and holds the limits until a mark comes (True) or everything has ended (False).
+    def _end(self) -> None:
+        """Kills everything and waits until it is gone."""
+        self._kill()
+        os.waitpid(self.pid, 0)
 
-        Raises EOFError when the parent is gone, after killing everything.
+    def _watch(self, snippet: bytes | None = None) -> bool:
+        """Collects output and holds the limits until everything has ended (False), or the snippet has (True).
+
+        Raises EOFError when the parent is gone, after ending everything.
         """
-        deadline, ended, poll = time.monotonic() + seconds, os.pidfd_open(self.pid), select.poll()
+        deadline, ended, poll = time.monotonic() + self.plan["seconds"], os.pidfd_open(self.pid), select.poll()
         poll.register(0, select.POLLHUP)
-        for file in (*self.reads, ended, *(() if marks is None else (marks,))):
+        for file in (*self.reads, ended):
             poll.register(file, select.POLLIN)
+        if snippet is not None:
+            poll.register(self.marks, select.POLLIN)
+            poll.register(self.snippets, select.POLLOUT)
         try:
             while True:
                 left = deadline - time.monotonic()
                 wait = min(left, TICK) if self.work else left
                 events = dict(poll.poll(max(0.0, wait) * 1000 + 1))
                 if events.get(0, 0) & (select.POLLHUP | select.POLLERR):
-                    self._kill()
+                    self._end()
                     raise EOFError
+                if snippet and self.snippets in events:
+                    snippet = snippet[self._written(snippet) :]
+                    if not snippet:
+                        poll.unregister(self.snippets)
                 for file in events.keys() & self.reads.keys():
                     if not self._collect(file):
                         poll.unregister(file)
-                if ended in events or marks in events:
+                if self.marks in events:
+                    self.mark = os.read(self.marks, _PIPE)
+                    if not self.mark:  # closed: it is ending, or was closed by the program, which then has a second left
+                        poll.unregister(self.marks)
+                        deadline = min(deadline, time.monotonic() + 1)
+                if ended in events or self.mark:
                     for file in self.reads:
                         while self._collect(file, wait=False):
                             pass
-                    return ended not in events
+                    if ended in events:
+                        return False
+                    if self.ending is None:
+                        return True
                 if left <= 0:
                     self._stop("seconds")
                 elif self.work and _too_much(self.work, self.pid, self.plan["disk"], self.plan["files"]):
                     self._stop("disk")
         finally:
             os.close(ended)
+
+    def _written(self, snippet: bytes) -> int:
+        """Bytes of a snippet that the program's pipe took. A program that closed it is ended."""
+        try:
+            return os.write(self.snippets, snippet[:_PIPE])
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            self._stop("signal")
+            return len(snippet)
 
     def _collect(self, file: int, wait: bool = True) -> bool:
         """Reads what there is; False at the end of the file, and with `wait` false where nothing is there yet."""
@@ -290,7 +322,7 @@ class _Supervisor:
     def once(self) -> None:
         """Runs one program to its end and sends what came of it."""
         start = time.monotonic()
-        self._watch(self.plan["seconds"], None)
+        self._watch()
         seconds = time.monotonic() - start
         exit, kept, used = self._reap()
         self._said(seconds, exit, used.ru_maxrss * 1024, kept)
@@ -302,26 +334,21 @@ class _Supervisor:
             try:
                 (code,) = receive(0)
             except EOFError:
-                self._kill()
+                self._end()
                 return
             start = time.monotonic()
             try:  # noqa: SIM105
                 os.read(self.marks, _PIPE)  # marks that the program wrote on its own account
             except BlockingIOError:
                 pass
-            try:
-                sent = os.write(self.snippets, len(code).to_bytes(4, "big") + code) == 4 + len(code)
-            except (BlockingIOError, BrokenPipeError):
-                sent = False
-            if not sent:
-                self._kill()
-            more = self._watch(self.plan["seconds"], self.marks)
+            self.mark = b""
+            more = self._watch(len(code).to_bytes(4, "big") + code)
             seconds = time.monotonic() - start
-            if not more or not (mark := os.read(self.marks, _PIPE)):
+            if not more:
                 exit, kept, used = self._reap()
                 self._said(seconds, exit, used.ru_maxrss * 1024, kept)
                 return
-            self._said(seconds, mark[-1], 0, {}, going=True)
+            self._said(seconds, self.mark[-1], 0, {}, going=True)
 
 
 def collect(folder: str, names: Sequence[str], most: int) -> dict[str, bytes]:
