@@ -3,7 +3,7 @@
 import pytest
 
 from reasonry.core import Cost, Segment, Stop, Trajectory, UserError
-from reasonry.evaluate.steps import broken, shown, steps_of, steps_page, write_steps
+from reasonry.evaluate.steps import broken, caption, shown, steps_of, steps_page, write_steps
 from reasonry.tasks.sudoku import units
 
 PUZZLE = "1.....\n.2....\n..3...\n...4..\n....5.\n.....6"
@@ -25,6 +25,13 @@ def test_steps_count_what_changed():
     assert [len(s.broken) > 0 for s in steps] == [False, True, False, False]
     assert steps[0].sure is None
     assert steps[1].sure == 0.25
+
+
+def test_a_heading_says_what_can_be_seen_without_the_solution():
+    near = SOLVED.replace("123456", "123465", 1)
+    assert [caption(step) for step in steps_of(attempt(near, SOLVED))] == ["puzzle", "step 1\n4 cells clash", "step 2\nevery rule is kept"]
+    trace = Trajectory("p", meta={"puzzle": "###\n#SG\n###"}).add(Segment(None, None, "###\n#SG\n###", None, Stop.EOS, Cost(), "refine"))
+    assert [caption(step) for step in steps_of(trace.finish(Stop.EOS, ""))] == ["puzzle", "step 1"]
 
 
 def test_a_cell_is_broken_when_its_digit_stands_twice_in_a_unit():

@@ -201,6 +201,17 @@ def test_what_remains_is_the_best_average_by_validation(tmp_path):
     assert [json.loads(line).get("validation") for line in run.lines("steps")] == [None, 0.2, None, 0.9, None, 0.4]
 
 
+def test_of_equally_good_weights_the_latest_remain(tmp_path):
+    seen: list[torch.Tensor] = []
+
+    def validate(model: TRM) -> float:
+        seen.append(model.embed.detach().clone())
+        return 0.0
+
+    model = train(network(), DRAW, recipe(steps=6), open_run(tmp_path / "r", {}, resume=True), validate)
+    assert torch.equal(model.embed, seen[-1]), "nothing is solved at first, and the first checkpoint is the worst"
+
+
 def test_the_log_tells_of_the_slots_that_halted(tmp_path):
     run = open_run(tmp_path / "r", {}, resume=True)
     train(network(), DRAW, recipe(steps=8, log_every=4), run)

@@ -32,7 +32,7 @@ class Colours:
     """What a drawing is made of."""
 
     ink: str = "#1f2328"
-    quiet: str = "#8b949e"
+    quiet: str = "#6e7781"
     line: str = "#d0d7de"
     paper: str = "#ffffff"
     new: str = "#1a7f37"
@@ -75,7 +75,7 @@ def broken(text: str) -> frozenset[int]:
     """Cells of a sudoku whose digit stands twice in a row, column or box; none for another grid."""
     rows = text.split("\n")
     size = len(rows)
-    if size not in (6, 9) or any(len(row) != size or not set(row) <= set(".123456789") for row in rows):
+    if not is_sudoku(rows):
         return frozenset()
     flat, where = "".join(rows), units(size)
     return frozenset(
@@ -83,6 +83,12 @@ def broken(text: str) -> frozenset[int]:
         if digit != "." and any(digit == flat[j] and any(a == b for a, b in zip(where[i], where[j], strict=True))
                                 for j in range(size * size) if j != i)
     )  # fmt: skip
+
+
+def is_sudoku(rows: Sequence[str]) -> bool:
+    """Whether rows are those of a sudoku, filled or not."""
+    size = len(rows)
+    return size in (6, 9) and all(len(row) == size and set(row) <= set(".123456789") for row in rows)
 
 
 def shown(steps: Sequence[Step], most: int) -> list[Step]:
@@ -101,8 +107,13 @@ def caption(step: Step) -> str:
     """A grid's heading."""
     if step.number == 0:
         return "puzzle"
-    repeats = f"{len(step.broken)} cells clash" if step.broken else ""
-    return "\n".join(part for part in (f"step {step.number}", repeats or f"{step.changed} cells changed" * (step.changed > 0)) if part)
+    if step.broken:
+        told = f"{len(step.broken)} cells clash"
+    elif is_sudoku(step.grid) and "." not in "".join(step.grid):
+        told = "every rule is kept"
+    else:
+        told = f"{step.changed} cells changed" * (step.changed > 0)
+    return f"step {step.number}\n{told}".rstrip()
 
 
 def draw(steps: Sequence[Step], colours: Colours = PLAIN, columns: int | None = None, inches: float = 2.0) -> Figure:
