@@ -185,4 +185,6 @@ async def test_a_host_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_recipe_s_description_is_as_before() -> None:
-    assert "sampler" not in describe(RECIPE)
+    """So that a run goes on that was begun before there were samplers and mini-batches."""
+    assert not {"sampler", "minibatches"} & describe(RECIPE).keys()
+    assert describe(replace(RECIPE, minibatches=2))["minibatches"] == "2"

@@ -18,7 +18,7 @@ from reasonry.train.compose import curriculum_of, imported, objective_of, recipe
 from reasonry.train.curriculum import every_group, informative
 from reasonry.train.kl import InLoss, InReward
 from reasonry.train.pass_at_k import PassAtK
-from reasonry.train.settings import Settings, Supervised, from_flag, open_toml, read, shipped, write
+from reasonry.train.settings import Settings, Supervised, from_flag, open_toml, plain, read, shipped, write
 from reasonry.train.surrogate import CISPO, PPO
 
 BASE = {"model": "pocket-1m", "task": "arithmetic?steps={level}"}
@@ -199,3 +199,10 @@ def test_sampling_ahead_takes_the_lag_s_place_and_goes_with_what_it_can() -> Non
     ):
         with pytest.raises(UserError, match=says):
             make(**keys)
+
+
+def test_a_run_from_before_a_key_existed_goes_on() -> None:
+    """Its configuration has no `minibatches`, nor has one now that leaves it alone; other values are told apart."""
+    assert "minibatches" not in plain(make())
+    assert plain(make(minibatches=2))["minibatches"] == 2
+    assert plain(make())["updates"] == 1

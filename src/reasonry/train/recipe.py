@@ -114,6 +114,11 @@ class Recipe:
                 raise UserError(f"Recipe: {name} is {getattr(self, name)} but must be above 0")
 
 
+LATER = ("minibatches",)
+"""Fields that came after runs which may still be resumed: at their defaults a run's configuration does without them."""
+
+
 def describe(recipe: Recipe) -> dict[str, str]:
     """The recipe as text, every value shown: for a run's configuration, which a resumed run must match."""
-    return {f.name: spell(getattr(recipe, f.name)) for f in fields(recipe)}
+    told = [f for f in fields(recipe) if f.name not in LATER or getattr(recipe, f.name) != f.default]
+    return {f.name: spell(getattr(recipe, f.name)) for f in told}

@@ -20,6 +20,8 @@ import msgspec
 
 from reasonry.core import UserError
 
+LATER = ("minibatches",)
+"""Keys that came after runs which may still be resumed, and whose defaults are not `None`."""
 SHIPPED = Path(__file__).parent / "shipped"
 """Recipes of papers, by name."""
 
@@ -353,8 +355,9 @@ def write(settings: Settings | Supervised, all_keys: bool = True) -> str:
 
 
 def plain(settings: Settings | Supervised) -> dict[str, Any]:
-    """Key -> JSON value: the configuration that a resumed run must share."""
-    return {f.name: getattr(settings, f.name) for f in fields(settings)}
+    """Key -> JSON value: the configuration that a resumed run must share. A run that was begun before a key existed does without it."""
+    told = [f for f in fields(settings) if f.name not in LATER or getattr(settings, f.name) != f.default]
+    return {f.name: getattr(settings, f.name) for f in told}
 
 
 def _toml(value: Any) -> str:
