@@ -97,7 +97,7 @@ def measure(m: Moves, estimator: Estimator, triples: Ints, mean: bool = False) -
     if N >= 1 and R:
         found |= _practical(m, estimator, S)
     if N >= 3 and R:
-        found |= _coalitions(m, estimator, triples, S)
+        found |= coalitions(m, estimator, triples)
     return found
 
 
@@ -125,8 +125,9 @@ def _practical(m: Moves, estimator: Estimator, S: int) -> dict[str, Floats]:
     return {"practical": memory - each.sum(-1), "macro_memory": memory}
 
 
-def _coalitions(m: Moves, estimator: Estimator, triples: Ints, S: int) -> dict[str, Floats]:
-    K, V = m.K, m.macro_states
+def coalitions(m: Moves, estimator: Estimator, triples: Ints) -> dict[str, Floats]:
+    """The scores of triplets [P, 3], each [S]."""
+    S, K, V = m.now.shape[0], m.K, m.macro_states
     i, j, k = triples.T
     first = m.now * (K * K * V) + m.macro_after[:, None].astype(np.int32)
     counts = count(first[:, i] + (m.now * (K * V))[:, j] + (m.now * V)[:, k], K**3 * V)
