@@ -89,11 +89,10 @@ PAPER = Paper(
         "taught.",
         "How an agent revises is taught by a rule: use your own tools where they help, with numbers others looked up; else take the most "
         "frequent answer made with a tool; else the most frequent.",
-        "Hints differ by teaching: C computes in its head in three demonstrations of ten, C+ never; steering without hints errs in a "
-        "fifth.",
+        "Hints differ by teaching: C does without code in three demonstrations of ten, C+ never; steering without hints errs in a fifth.",
         "Search asks an encyclopaedia drawn for each seed, by exact name: an exact index, one that is wrong about three things in ten, or "
         "both. S, as in the paper, has the second, which here is the noisy one.",
-        "Agents that lack the tool say that they do not know, instead of guessing.",
+        "Agents that lack the tool say that they do not know, instead of guessing; products are beyond all of them without code.",
         "The best agents are chosen on validation questions; self-consistency draws from a pool of their answers, in expectation.",
         "The judge is a call of the same small model, taught to tell whether the most frequent answer is right.",
         "Stops are replayed on what was said in all rounds, the judge's calls being real; 4 rounds, where the paper's limit is not known.",

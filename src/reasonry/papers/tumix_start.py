@@ -1,10 +1,10 @@
 """The model TUMIX's experiment begins with: a small decoder taught what every agent does, alone and when it is shown what others said.
 
-Demonstrations are honest about ability: who has no search tool says `<?>` of a thing, who has no code writes a product straight away (the
-truth, as far as it can be learnt). A revision follows one rule: use your own tools where they help, with numbers that others looked up
-if you cannot; else take the most frequent answer that was made with a tool; else the most frequent. Peers in demonstrations are made up by
-the same rules, with the slips of a small model, not sampled from it. Only questions of the train split are used, each with an encyclopaedia
-of its own.
+Demonstrations are honest about ability: who has no search tool says `<?>` of a thing, who has no code says it of a product. A revision
+follows one rule: use your own tools where they help, with numbers that others looked up if you cannot; else take the most frequent answer
+that was made with a tool; else the most frequent. Peers in demonstrations are made up by the same rules, with the slips of a small model,
+not sampled from it. Only questions of the train split are used, each with an encyclopaedia of its own; the first demonstrations are of
+agents alone.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from reasonry.core import Message
+from reasonry.core import Message, Problem
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.papers.grpo_tcr_start import characters
 from reasonry.papers.taught import SMALL, Teaching, fresh, taught
 from reasonry.papers.tumix_task import HIGH, KINDS, LOW, NOISE, Asked, draw, expression, truth
-from reasonry.solve.exchange import Said
+from reasonry.solve.exchange import Said, Seen
 from reasonry.solve.tumix_words import LETTERS, SINGLE_BYTES
 from reasonry.tasks.skill import split_of
 from reasonry.train.sft import Example, chat_example
@@ -32,12 +32,13 @@ SHAPE = replace(SMALL, max_position=1024)
 REVISIONS, JUDGED = 0.5, 0.06
 """Shares of the demonstrations."""
 PLAINLY = 0.3
-"""How often an agent with code, but no hint to use it, answers a computation straight away."""
+"""How often an agent with code, but no hint to use it, does without."""
 MISLED = 0.2
 """How often steering without hints names another way than the right one."""
-SLIP = {"product": 0.95, "steps": 0.5, "word": 0.25, "worked": 0.1}
-"""Chances that a made-up peer errs: a product straight away, in steps, a word problem straight away, in steps."""
-
+SLIP = 0.25
+"""The chance that a made-up peer errs in a sum it writes straight away."""
+FIRST = 12_000
+"""Demonstrations before the first revision."""
 STEER = tuple(SINGLE_BYTES.steering.values())
 
 Turns = list[tuple[str, str | None]]
@@ -80,28 +81,26 @@ UNKNOWN: Turns = [("<?>", None)]
 
 
 def _slipped(value: int, chance: float, rng: random.Random) -> int:
-    return value if rng.random() >= chance else max(value + rng.choice((-100, -20, -10, -2, -1, 1, 2, 10, 20, 100)), 0)
+    return value if rng.random() >= chance else max(value + rng.choice((-10, -2, -1, 1, 2, 10)), 0)
 
 
-def _direct(w: World, values: Mapping[str, int], slips: bool, rng: random.Random) -> Turns:
-    kind = "word" if w.asked.kind == "word" else "product"
-    single = w.asked.kind == "fact"
-    value = truth(w.asked, values)
-    return [(f"<{_slipped(value, SLIP[kind], rng) if slips and not single else value}>", None)]
+def _direct(w: World, slips: bool, rng: random.Random) -> Turns:
+    """Straight away: what was found, or a small sum; `<?>` for a product."""
+    if w.asked.kind == "fact":
+        return [(f"<{truth(w.asked, w.read())}>", None)]
+    if w.asked.kind != "word":
+        return UNKNOWN
+    return [(f"<{_slipped(truth(w.asked, {}), SLIP, rng) if slips else truth(w.asked, {})}>", None)]
 
 
-def _steps(w: World, slips: bool, rng: random.Random) -> Turns:
-    asked = w.asked
-    if asked.kind == "word":
-        total, text = asked.terms[0], str(asked.terms[0])
-        for term in asked.terms[1:]:
-            total = _slipped(total + term, SLIP["worked"] / 3 if slips else 0, rng)
-            text += f"{term:+d}={total}"
-        return [(f"{text}<{total}>", None)]
-    a, b = asked.terms
-    units, tens = a * (b % 10), a * (b - b % 10)
-    total = _slipped(units + tens, SLIP["steps"] if slips else 0, rng)
-    return [(f"{units}+{tens}={total}<{total}>", None)]
+def _steps(w: World) -> Turns:
+    if w.asked.kind != "word":
+        return UNKNOWN
+    total, text = w.asked.terms[0], str(w.asked.terms[0])
+    for term in w.asked.terms[1:]:
+        total += term
+        text += f"{term:+d}={total}"
+    return [(f"{text}<{total}>", None)]
 
 
 def _coded(w: World, values: Mapping[str, int]) -> Turns:
@@ -119,17 +118,17 @@ def alone(mode: str, w: World, slips: bool, rng: random.Random) -> Turns:
     if things and mode not in (LETTERS["S"], LETTERS["CS"]):
         return UNKNOWN
     if mode == LETTERS["Base"]:
-        return _direct(w, {}, slips, rng)
+        return _direct(w, slips, rng)
     if mode == LETTERS["CoT"]:
-        return _steps(w, slips, rng)
+        return _steps(w)
     if mode == LETTERS["CoT-code"]:
         return _coded(w, {})[:1]
     if mode in (LETTERS["C"], LETTERS["C+"]):
         plainly = mode == LETTERS["C"] and rng.random() < PLAINLY
-        return _direct(w, {}, slips, rng) if plainly else _coded(w, {})
+        return _direct(w, slips, rng) if plainly else _coded(w, {})
     searched = _searched(w, things)
     codes = mode == LETTERS["CS"] and kind != "fact"
-    return [*searched, *(_coded(w, w.read()) if codes else _direct(w, w.read(), slips, rng))]
+    return [*searched, *(_coded(w, w.read()) if codes else _direct(w, slips, rng))]
 
 
 def told(turns: Turns) -> str:
@@ -191,14 +190,14 @@ def steered(w: World, hints: bool, rng: random.Random) -> str:
 
 def prompt(question: str, peers: Sequence[str], letter: str) -> str:
     """The whole prompt, as the solver writes it."""
-    said = SINGLE_BYTES.said([Said("", 0, peer, None) for peer in peers])
-    return question + said + letter
+    problem = SINGLE_BYTES.ask(Problem("", question), Seen((), tuple(Said("", 0, peer, None) for peer in peers)))
+    return problem.messages[-1].content + letter
 
 
-def document(tokenizer: Tokenizer, rng: random.Random) -> Example:
-    """One demonstration."""
+def document(tokenizer: Tokenizer, rng: random.Random, alone_yet: bool = False) -> Example:
+    """One demonstration; with `alone_yet` of an agent that is shown nobody."""
     w = world(rng)
-    share = rng.random()
+    share = 1.0 if alone_yet else rng.random()
     peers = peers_of(w, rng) if share < REVISIONS + JUDGED else []
     if share < JUDGED:
         most = _most([m[1] for peer in peers if (m := _ANSWER.search(peer))])
@@ -219,7 +218,7 @@ def document(tokenizer: Tokenizer, rng: random.Random) -> Example:
 
 def documents(tokenizer: Tokenizer, seed: int) -> Iterator[Example]:
     """Documents without end."""
-    return (document(tokenizer, random.Random(f"tumix/{seed}/{i}")) for i in count())
+    return (document(tokenizer, random.Random(f"tumix/{seed}/{i}"), i < FIRST) for i in count())
 
 
 def start(folder: Path, teaching: Teaching, seed: int) -> Path:

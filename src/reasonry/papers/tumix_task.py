@@ -3,7 +3,7 @@
     arithmetic   37*48?                          exact, beyond what the small model can do in its head
     fact         kum?                            the number of a thing: only the encyclopaedia knows it
     mixed        kum*lob?                        two facts and a product
-    word         ann has 7 gets 5 sells 3?       small numbers; the work is the reading
+    word         ann has 7 gets 5 pays 3 wins 4? small numbers; the work is the reading
 
 An answer is a whole number between `<` and `>`; the last one of a text counts, and `<?>` is none. The encyclopaedia is drawn anew from a
 seed, so no number in it can be learnt. The noisy index holds another number for `NOISE` of the things: everyone who asks it is told the
@@ -27,11 +27,11 @@ Questions = Literal["arithmetic", "fact", "mixed", "word"]
 KINDS: tuple[Questions, ...] = ("arithmetic", "fact", "mixed", "word")
 NOISE = 0.3
 """The share of things about which the noisy index is wrong."""
-LOW, HIGH = 12, 99
-"""Of the numbers in products and in the encyclopaedia."""
+LOW, HIGH = 32, 99
+"""Of the numbers in products and in the encyclopaedia; products have four digits."""
 THINGS = tuple(a + b + c for a in "bdfghjklmnprstvwz" for b in "aeiou" for c in "bdfghjklmnprstvwz")
 PEOPLE = ("ann", "bob", "eve", "joe", "sue", "tim")
-VERBS = {"gets": 1, "buys": 1, "finds": 1, "loses": -1, "sells": -1, "eats": -1}
+VERBS = {"gets": 1, "buys": 1, "wins": 1, "eats": -1, "pays": -1, "uses": -1}
 
 
 def read_answer(text: str) -> str | None:
@@ -99,7 +99,7 @@ def draw(kind: Questions, rng: random.Random) -> tuple[Asked, str]:
     if kind == "word":
         while True:
             verbs = [rng.choice(list(VERBS)) for _ in range(3)]
-            terms = [rng.randint(2, 12), *(VERBS[verb] * rng.randint(2, 9) for verb in verbs)]
+            terms = [rng.randint(1, 9), *(VERBS[verb] * rng.randint(1, 9) for verb in verbs)]
             if min(sum(terms[:i]) for i in range(1, 5)) >= 0:
                 break
         said = " ".join(f"{verb} {abs(t)}" for verb, t in zip(verbs, terms[1:], strict=True))

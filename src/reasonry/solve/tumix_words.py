@@ -1,6 +1,6 @@
 """What TUMIX's agents, its judge and its vote are told: instructions as a value, in our own words after the paper's descriptions.
 
-A prompt is the question, then what all agents said last (the agent itself among them), then what this one is to do. The instruction comes
+A prompt is the question and what all agents said last (the agent itself among them), then what this one is to do. The instruction comes
 last, so that all prompts of a round begin alike and a cache computes the common part once. Every agent's text is cut to the same length,
 from its front: the answer stands at the end.
 """
@@ -32,6 +32,8 @@ class Words:
     peer: str
     """One agent's text: `{agent}` and `{text}`."""
     between: str
+    layout: str
+    """Where what was said stands: `{question}` and `{said}`."""
     judge: str
     yes: str
     """Matches the judge's answer where it says stop."""
@@ -48,11 +50,16 @@ class Words:
 
     def ask(self, problem: Problem, seen: Seen) -> Problem:
         """The question with what was said; the agent's own instruction is added by its solver."""
-        return followed(problem, self.said((*seen.own, *seen.peers)))
+        return self._shown(problem, (*seen.own, *seen.peers))
+
+    def _shown(self, problem: Problem, turns: Sequence[Said]) -> Problem:
+        *before, last = problem.messages
+        content = self.layout.replace("{question}", last.content, 1).replace("{said}", self.said(turns), 1)
+        return replace(problem, prompt=(*before, Message(last.role, content)))
 
     def judged(self, problem: Problem, turns: Sequence[Said]) -> tuple[Message, ...]:
         """The judge's prompt."""
-        return followed(problem, self.said(turns) + self.judge).messages
+        return followed(self._shown(problem, turns), self.judge).messages
 
     def stops(self, text: str) -> bool:
         """Whether the judge says stop: by the last marked span, or where there is none by the last word that is yes or no."""
@@ -117,6 +124,7 @@ PLAIN = Words(
     f"Answer the question anew. {_ANSWER}",
     peer="[{agent}]\n{text}",
     between="\n\n",
+    layout="{question}{said}",
     judge="\n\nDecide whether these agents have found the answer. Look at how many agree, at how good their reasons are, and at whether "
     "another round could still change the outcome. Say <<<yes>>> to stop here or <<<no>>> to go on.",
     yes="yes|y",
@@ -129,11 +137,12 @@ SINGLE_BYTES = Words(
     marks=BARE,
     agents={**LETTERS, "CSG": GUIDANCE, "CSG+": GUIDANCE},
     steering={"CSG": "P", "CSG+": "Q"},
-    peers="\n{said}\n",
+    peers="{said}\n",
     peer="{text}",
     between=";",
+    layout="{said}{question}",
     judge="J",
     yes="y",
     shown=24,
 )
-"""For models that read single bytes: every role is a letter. `37*48?` is asked as `37*48?C`, later as `37*48?`, what was said, `C`."""
+"""For models that read single bytes: every role is a letter. `37*48?` is asked as `37*48?C`, later as what was said, then `37*48?C`."""
