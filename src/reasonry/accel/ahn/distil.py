@@ -122,12 +122,14 @@ class Sequences:
 
 def pieces(texts: Iterable[Sequence[int]], tokens: int, rows: int) -> Iterator[Sequences]:
     """Texts, as token ids, one after another, cut into sequences of `tokens` tokens, `rows` to a batch; the rest is dropped."""
-    held: list[int] = []
+    held, n = list[int](), tokens * rows
     for ids in texts:
         held += ids
-        while len(held) >= tokens * rows:
-            batch, held = torch.tensor(held[: tokens * rows]).view(rows, tokens), held[tokens * rows :]
+        whole = len(held) // n * n
+        for at in range(0, whole, n):
+            batch = torch.tensor(held[at : at + n]).view(rows, tokens)
             yield Sequences(batch, torch.ones_like(batch, dtype=torch.bool))
+        held = held[whole:]
 
 
 def beyond(batch: Sequences, window: Window) -> Tensor:
@@ -171,7 +173,7 @@ def distil(
     done: int = 0,
     seed: int = 0,
 ) -> Generator[float]:
-    """One step on the cells for every batch, and its loss; `lr` warms up, then falls by a cosine over `steps` where that is given.
+    """One step on the cells for every batch, wherever it is, and its loss; `lr` warms up, then falls by a cosine over `steps` if given.
 
     The decoder's weights take no gradient while this runs, and are what they were after it. To go on after a stop: the same batches again,
     the `optimizer` (left out: `optimizer_of(adapter)`) with what it held, and how many steps were `done`; their batches are passed over.
@@ -186,7 +188,7 @@ def distil(
                 continue
             for group in optimizer.param_groups:
                 group["lr"] = lr * _factor(step, warmup, steps)
-            found = loss(decoder, adapter, batch, window)
+            found = loss(decoder, adapter, Sequences(batch.ids.to(adapter.device), batch.labelled.to(adapter.device)), window)
             optimizer.zero_grad(set_to_none=True)
             found.backward()
             torch.nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
