@@ -92,7 +92,7 @@ def with_brackets(plan: Plan, seed: int, folder: Path) -> list[Row]:
         for _ in fit_values(model, prefixes(rolled, letters), plan.fit_steps, seed=seed):
             pass
         blind = blinded(tree, min(plan.shares), rng)
-        trees = {TRUE: tree, LATE: delayed(tree), FITTED: fitted(tree, model), BLIND: blind, CLIPPED: clipped(blind, 1e-3)}
+        trees = {TRUE: tree, LATE: delayed(tree), FITTED: fitted(tree, model), BLIND: blind, CLIPPED: clipped(blind, plan.least)}
         trees |= {wrong(share): wrong_tree(tree, share, rng) for share in plan.shares}
         for name, t in trees.items():
             found += laws(t, seed, brackets(name, H))
@@ -117,7 +117,7 @@ def with_texts(plan: Plan, seed: int, folder: Path, judge: Path) -> list[Row]:
 async def _texts(plan: Plan, seed: int, folder: Path, judge: Path) -> list[Row]:
     tokenizer, found = characters(), list[Row]()
     problem = Problem("say", (Message("user", "say"),))
-    sampling = Sampling(min_p=0.001)
+    sampling = Sampling(top_k=plan.top_k, ignore_eos=True)
     listed = Blocks(1, "", plan.length, plan.length, listed=True)
     async with LocalLM(load_decoder(folder), tokenizer, "model") as lm, LocalLM(load_decoder(judge), tokenizer, "judge") as second:
         verifier = avoiding(LETTER, plan.alpha)

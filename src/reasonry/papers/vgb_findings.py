@@ -57,6 +57,10 @@ class Plan:
     length: int = 32
     """Tokens of a text."""
     alpha: float = 0.3
+    top_k: int = 16
+    """Tokens that may follow, in texts; every arm's."""
+    least: float = 0.05
+    """What zeros are clipped to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from reasonry.solve.vgb_law import Array, Known
 from reasonry.train.sft import Example, chat_example
 
 BRACKETS = "()[]"
-SLIP = 0.3
+SLIP = 0.5
 """Chance that a demonstrated bracket is any of the four."""
 DETERMINERS = ("the", "a", "one", "that", "this")
 ADJECTIVES = ("red", "big", "little", "old", "quick", "green", "wet", "calm")

@@ -115,7 +115,7 @@ class Answers:
         logp = logits.log_softmax(-1)[None]
         chances = truncate(logp, Settings.of([self.sampling], logp.shape[1], logp.device))[0].exp()
         for i in torch.nonzero(chances).flatten().tolist():
-            stop = Stop.EOS if i in self.lm.tokenizer.eos_ids else Stop.LENGTH
+            stop = Stop.EOS if i in self.lm.tokenizer.eos_ids and not self.sampling.ignore_eos else Stop.LENGTH
             self._child(node, (i,), stop, float(chances[i]))
         return node.children
 
