@@ -116,14 +116,15 @@ PAPER = Paper(
         "This is the third run, on new problems and with the same rules.",
         "Two sets of eight for each problem; ties of the majority make a set hard where any tied answer is wrong; the paper names no rule.",
         "The reward models are the start itself, each with a head, trained on as many sampled answers as an aggregator's training takes, "
-        "candidates included; the paper's have 7 and 72 billion weights and saw other data. Practised problems' wrong answers leave the "
-        "practised facts, which the test's right ones do too: so the model that is trained on them is misled on the test by design, and "
-        "another is shown that was trained on problems of every fact, which no other arm was.",
+        "candidates included; the paper's have 7 and 72 billion weights and saw other data. Wrong answers to practised problems leave the "
+        "practised facts, and so do all ways of a held-out one: a reward model of the former learns that mark, is good on practised facts "
+        "for it and worse than chance on the test. One trained on problems of every fact cannot use it, and learns little else.",
         "The step checker errs by design (it misjudges a step in five), for on a task that is computed a perfect one would be the oracle.",
     ),
     fails_when="Where reward can teach the answers themselves: the small model learns the practised arithmetic, which looks like "
     "aggregation on problems of that arithmetic and is no better than a majority on others. And where no candidate is right there is "
-    "nothing to select, where the majority is large little to gain.",
+    "nothing to select, where the majority is large little to gain. Here it also loses to what costs no training: the best of as many "
+    "candidates by the sampler's own mean log-probability, and the vote weighted by a step checker.",
     claims=CLAIMS,
     run=run,
 )
