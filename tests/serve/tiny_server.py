@@ -42,10 +42,10 @@ def local(tokenizer: Tokenizer) -> LocalLM:
 
 
 @contextmanager
-def serving(lms: Mapping[str, LM], key: str | None = None) -> Iterator[str]:
+def serving(lms: Mapping[str, LM], key: str | None = None, named: Mapping[tuple[str, str], str] | None = None) -> Iterator[str]:
     """The address of a running server."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(build_app(lms, key), log_level="warning", timeout_graceful_shutdown=1))
+        server = uvicorn.Server(uvicorn.Config(build_app(lms, key, named), log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         while not server.started:

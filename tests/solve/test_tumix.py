@@ -181,11 +181,11 @@ async def test_copies_and_one_round_are_self_consistency():
     plain = SelfConsistency(k.lm, TASK, 5)
     found = []
     for solver in (group, plain):
-        made = await asyncio.gather(*(solver(PROBLEM, Budget(), seed) for seed in range(600)))
+        made = await asyncio.gather(*(solver(PROBLEM, Budget(), seed) for seed in range(150)))
         assert {m.cost.calls for m in made} == {5}
         shares = sorted(max(Counter(a for a in m.meta["answers"] if a).values()) for m in made)
         found.append(sum(shares) / len(shares))
-    assert found[0] == pytest.approx(found[1], abs=0.08)
+    assert found[0] == pytest.approx(found[1], abs=0.15)
 
 
 async def test_all_fifteen_for_one_round_are_a_plain_ensemble():

@@ -34,15 +34,24 @@ def test_the_last_marked_span_is_the_answer():
 
 
 def test_a_turn_asks_for_one_tool():
-    """Closed blocks, one cut at its closing mark, one that was cut by its length, and both kinds at once."""
-    assert read_call(f"so {SEARCH}", FULL, stopped=False) == Call("search", "height of Ben Nevis")
-    assert read_call("so ```python\nprint(1)\n", FULL, stopped=True) == Call("code", "print(1)")
-    assert read_call("so ```python\nprint(1)\n", FULL, stopped=False) is None
-    assert read_call(f"{SEARCH} and {CODE}", FULL, stopped=False) == BOTH
-    assert read_call("{37*48", BARE, stopped=True) == Call("code", "37*48")
-    assert read_call("plain <<<4>>>", FULL, stopped=True) is None
+    """Closed blocks, one cut at its closing mark, and both kinds at once."""
+    assert read_call(f"so {SEARCH}", FULL) == Call("search", "height of Ben Nevis")
+    assert read_call("so ```python\nprint(1)\n", FULL) == Call("code", "print(1)")
+    assert read_call(f"{CODE} then {CODE}", FULL) == Call("code", "print(37*48)")
+    assert read_call(f"{SEARCH} and {CODE}", FULL) == BOTH
+    assert read_call("{37*48", BARE) == Call("code", "37*48")
+    assert read_call("plain <<<4>>>", FULL) is None
     assert closed("so <search>a", FULL) == "so <search>a</search>"
     assert closed("so ```python\n1\n", FULL) == "so ```python\n1\n```"
+    assert closed(f"so {SEARCH}", FULL) == f"so {SEARCH}"
+    assert closed("plain", FULL) == "plain"
+
+
+async def test_a_call_that_the_length_cut_is_not_run():
+    """Half a program is none."""
+    lm = TellingLM(turns("```python\nprint(1) # and so on"))
+    trace = await Tooled(lm, "", {"code": compute}, sampling=Sampling(max_tokens=2))(PROBLEM, Budget(), 0)
+    assert (trace.stop, trace.segments[0].tool, len(trace.segments)) == (Stop.LENGTH, None, 1)
 
 
 def test_what_came_back_cannot_pass_for_an_answer():

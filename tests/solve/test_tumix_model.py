@@ -98,7 +98,7 @@ def test_stopping_when_a_round_is_not_worth_its_cost():
     for _ in range(200):
         gains, costs, price = np.sort(rng.normal(0.05, 0.1, 6))[::-1], np.full(6, 1.0), rng.random() * 0.1
         net = np.concatenate([[0.0], np.cumsum(gains - price * costs)])
-        assert net[stop_when_not_worth_it(gains, costs, price) - 1] == pytest.approx(net.max())
+        assert net[stop_when_not_worth_it(gains.tolist(), costs.tolist(), price) - 1] == pytest.approx(net.max())
     assert stop_when_not_worth_it([0.0, 1.0], [1.0, 1.0], 0.1) == 1
     assert stop_when_not_worth_it([0.0, 1.0], [1.0, 1.0], 0.1, min_rounds=2) == 3
     assert stop_when_not_worth_it([], [], 0.1) == 1

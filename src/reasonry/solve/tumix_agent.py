@@ -56,9 +56,8 @@ class Tooled:
                 return trace.finish(Stop.BUDGET, text, unit)
             sampling = self.sampling.with_(max_tokens=tokens, seed=inner_seed(seed, turn))
             y = await self.lm.complete(messages, sampling.with_(stop=(*sampling.stop, *self._stops)))
-            stopped = y.stop is Stop.STOP
-            call = read_call(y.text, self.marks, stopped) if self.tools and y.stop in (Stop.EOS, Stop.STOP) else None
-            said = closed(y.text, self.marks) if stopped and call is not None else y.text
+            call = read_call(y.text, self.marks) if self.tools and y.stop in (Stop.EOS, Stop.STOP) else None
+            said = y.text if call is None else closed(y.text, self.marks)
             text += said
             segment = Segment.of(y, role="answer" if call is None else "act", parent=turn - 1 if turn else None, model=self.lm.name)
             if call is None:
@@ -74,7 +73,7 @@ class Tooled:
             text += back
             if turn + 1 == allowed:
                 back += self.marks.exhausted
-            messages = (*messages, Message("assistant", said), Message("user", back))
+            messages = (*messages, Message("assistant", said), Message("user", back.strip()))
         return trace.finish(Stop.MAX_CHUNKS, judgeable(text, self.marks))
 
     @property
@@ -114,16 +113,14 @@ class Coded:
             return trace.finish(Stop.BUDGET, "", unit)
         stops = (*self.sampling.stop, self.marks.stops["code"])
         y = await self.lm.complete(messages, self.sampling.with_(max_tokens=tokens, seed=inner_seed(seed, 0), stop=stops))
-        stopped = y.stop is Stop.STOP
-        call = read_call(y.text, self.marks, stopped) if y.stop in (Stop.EOS, Stop.STOP) else None
+        call = read_call(y.text, self.marks) if y.stop in (Stop.EOS, Stop.STOP) else None
         segment = Segment.of(y, model=self.lm.name)
         if not isinstance(call, Call) or call.kind != "code":
             trace = trace.add(segment)
             unit = budget.spent(trace.cost) if y.stop is Stop.LENGTH else None
             return trace.finish(Stop.BUDGET if unit else y.stop, y.text, unit)
         done = await ran(call, {"code": self.python})
-        text = closed(y.text, self.marks) if stopped else y.text
-        text += observation("code", done.result or "", self.marks)
+        text = closed(y.text, self.marks) + observation("code", done.result or "", self.marks)
         if not done.is_error and (lines := (done.result or "").strip().splitlines()):
             text += lines[-1].strip().join(self.marks.answer)
         return trace.add(replace(segment, tool=done)).finish(y.stop, judgeable(text, self.marks))

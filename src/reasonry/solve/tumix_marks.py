@@ -35,8 +35,8 @@ class Marks:
 
 
 FULL = Marks(
-    code=("```python\n", "```"), search=("<search>", "</search>"), output=("```output\n", "\n```"),
-    information=("<information>", "</information>"), answer=("<<<", ">>>"), stops={"code": "```\n", "search": "</search>"},
+    code=("```python\n", "```"), search=("<search>", "</search>"), output=("\n```output\n", "\n```\n"),
+    information=("\n<information>", "</information>\n"), answer=("<<<", ">>>"), stops={"code": "```\n", "search": "</search>"},
     judged="\n#### {answer}", exhausted="\nNo tool may be used any more. Give the final answer now.",
 )  # fmt: skip
 """The paper's."""
@@ -57,20 +57,26 @@ class Call:
 BOTH = "error: one turn may use one tool, code or search; ask again for one of them"
 
 
-def read_call(text: str, marks: Marks, stopped: bool) -> Call | str | None:
-    """The call of a turn: its first; `BOTH` where it asks for both tools; `None` where it asks for none.
+def read_call(text: str, marks: Marks) -> Call | str | None:
+    """The call of a turn that ended: its first; `BOTH` where it asks for both tools; `None` where it asks for none.
 
-    `stopped`: sampling ended at a mark that closes a call, which the text then lacks.
+    A call that is not closed counts: where sampling stops at the closing mark the text lacks it, and not every server says why it stopped.
     """
     found: dict[Kind, tuple[int, str]] = {}
     pairs: tuple[tuple[Kind, Pair], ...] = (("code", marks.code), ("search", marks.search))
     for kind, (begin, end) in pairs:
-        close = f"(?:{re.escape(end)}|\\Z)" if stopped else re.escape(end)
-        if match := re.search(re.escape(begin) + "(.*?)" + close, text, re.DOTALL):
+        if match := re.search(re.escape(begin) + f"(.*?)(?:{re.escape(end)}|\\Z)", text, re.DOTALL):
             found[kind] = (match.start(), match[1].strip())
     if len(found) > 1:
         return BOTH
     return next((Call(kind, body) for kind, (_, body) in found.items()), None)
+
+
+def closed(text: str, marks: Marks) -> str:
+    """A text whose last call is closed."""
+    begins = {end: (text.rfind(begin), len(begin)) for begin, end in (marks.code, marks.search)}
+    end, (at, width) = max(begins.items(), key=lambda pair: pair[1])
+    return text if at < 0 or end in text[at + width :] else text + end
 
 
 def observation(kind: Kind, result: str, marks: Marks) -> str:
@@ -79,13 +85,6 @@ def observation(kind: Kind, result: str, marks: Marks) -> str:
     for mark in (*marks.answer, begin.strip(), end.strip()):
         result = result.replace(mark, "") if mark else result
     return f"{begin}{result}{end}"
-
-
-def closed(text: str, marks: Marks) -> str:
-    """A text that sampling cut at a closing mark, with that mark."""
-    at = {end: text.rfind(begin) for begin, end in (marks.code, marks.search)}
-    end = max(at, key=lambda mark: at[mark])
-    return text + end if at[end] >= 0 else text
 
 
 def last_marked(text: str, marks: Marks) -> str | None:
