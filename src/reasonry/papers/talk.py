@@ -64,8 +64,9 @@ PAPER = Paper(
     summary="Agents answer alone, then twice more after reading each other; counts who is talked into what, and tries what is recommended "
     "against it: independent checks, weights of credibility, votes over all rounds, early stops.",
     differs=(
-        "Three strengths of a model of 90 thousand weights in place of GPT-4o-mini, Llama-3.1-8B and Mistral-7B; chained arithmetic, and "
-        "four options made of it, in place of CommonSenseQA, MMLU and GSM8K.",
+        "Three strengths of a model of 90 thousand weights in place of GPT-4o-mini, Llama-3.1-8B and Mistral-7B; chained arithmetic "
+        "with derivations and with bare answers in place of GSM8K and of the multiple choice of CommonSenseQA and MMLU: letters of options "
+        "were tried, and stayed at chance in a pilot.",
         "Such models cannot be prompted, so they are taught the form of a revision; how often peers are right in those texts (50, 80 or "
         "95 %) is all that says whom to believe. Conformity is learnt from that, and nobody's flip is written by hand.",
         "A strength is how many mistakes the solutions have that a model was taught with, not how long it was taught: at this size "
@@ -73,16 +74,16 @@ PAPER = Paper(
         "A revision where nobody shows the right answer demonstrates keeping one's own, so that revisions do not teach arithmetic. That "
         "looking again alone changes little is therefore mostly taught.",
         "Own answers and peers in those texts are made by a process that slips, not by models; wrong peers mostly share a mistake.",
-        "In multiple choice peers show their letter alone, and a revision is a letter; in arithmetic all show and write derivations.",
-        "40 questions of each kind and 3 seeds, which draw questions and samples; the models are taught once, so intervals do not cover "
+        "With bare answers peers show a digit, and a revision is a digit; else all show and write derivations.",
+        "24 questions of each kind and 3 seeds, which draw questions and samples; the models are taught once, so intervals do not cover "
         "another teaching. All ten groups with 95 %; four mixed groups with 50 % and for controls and gate; one with 80 %. The design was "
         "400 questions, 5 seeds and all ten groups throughout, and was cut for time.",
         "The correctness payoff is a message, which our solver has (`payoff=yes`) and these models cannot read: it is not measured here.",
         "Ties are broken evenly, in expectation; the paper names no rule.",
-        "Unrelated rationales are tried on arithmetic alone: a letter from another question looks like any letter.",
+        "Unrelated rationales are tried with derivations alone: a digit from another question looks like any digit.",
         "Gate, weights, votes over all rounds and early stops make the paper's recommendations concrete; it does not test them.",
     ),
-    fails_when="Agents trust peers who are weaker than they are: a strong one between two weak ones gives up right answers for a letter "
+    fails_when="Agents trust peers who are weaker than they are: a strong one between two weak ones gives up right answers for one "
     "nobody can check. Where errors are independent and peers as good as oneself, talk moves individuals towards the vote and adds nothing "
     "to it; the same calls spent on answers given alone are worth more.",
     claims=CLAIMS,

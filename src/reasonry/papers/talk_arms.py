@@ -21,9 +21,9 @@ from reasonry.core.seeds import inner_seed
 from reasonry.lm.checkpoint import load_decoder
 from reasonry.lm.local import LocalLM
 from reasonry.lm.tokenizer import Tokenizer
-from reasonry.papers.talk_cells import CELLS, GROUPS, Cell, Plan
+from reasonry.papers.talk_cells import CELLS, GROUPS, HIGH, Cell, Plan
 from reasonry.papers.talk_start import STRENGTHS, start
-from reasonry.papers.talk_task import CHAINS, CHOICES, checked, values, worked
+from reasonry.papers.talk_task import BARE, CHAINS, checked, values, worked
 from reasonry.probe.exchange_log import Debate, read_debates
 from reasonry.solve.debate import Gated, bare, recalling, seat_names
 from reasonry.solve.exchange import Agent, Exchange, stops
@@ -33,11 +33,11 @@ from reasonry.solve.exchange.votes import as_spelled, calibrated, majority
 from reasonry.solve.single import Single
 
 ANSWER = Sampling(max_tokens=12)
-"""A derivation and a letter are ten tokens, and the end one more."""
+"""A derivation is nine tokens, and the end one more."""
 ROWS, KV = 256, 1 << 16
 TOGETHER = 6
 """Cells that talk at the same time."""
-TASKS: Mapping[str, Task] = {"chain": CHAINS, "choice": CHOICES}
+TASKS: Mapping[str, Task] = {"chain": CHAINS, "bare": BARE}
 LMs = Mapping[tuple[str, float], LocalLM]
 
 
@@ -98,8 +98,8 @@ class Seed:
             found = dict[str, list[bool]]()
             for kind, task in TASKS.items():
                 problems = task.problems("validation", self.plan.calibration, inner_seed(self.seed, 2))
-                for strength in STRENGTHS:
-                    solver = Single(lms[strength, max(self.plan.priors)], ANSWER)
+                for strength in [s for s in STRENGTHS if (s, HIGH) in lms]:
+                    solver = Single(lms[strength, HIGH], ANSWER)
                     made = await asyncio.gather(*(solver(p, Budget(), inner_seed(self.seed, 3, i)) for i, p in enumerate(problems)))
                     found[f"{kind} {strength}"] = [task.judge(p, t.answer).passed is True for p, t in zip(problems, made, strict=True)]
             write_whole(file, json.dumps(calibrated(found)))
@@ -107,12 +107,12 @@ class Seed:
 
 
 def sees_of(cell: Cell) -> Sees:
-    """What agents of the cell are shown: of a choice peers show the letter alone."""
+    """What agents of the cell are shown: of bare ones peers show the answer alone."""
     shown = view.nobody() if cell.mode == "isolated" else view.everyone()
     if cell.mode == "noise":
         texts = [worked(q, values(q)) for q in (p.messages[0].content for p in CHAINS.problems("train", 200, 0))]
         shown = view.unrelated(shown, texts, CHAINS.extract)
-    return view.answers_only(shown) if cell.kind == "choice" else shown
+    return view.answers_only(shown) if cell.kind == "bare" else shown
 
 
 def exchange(cell: Cell, lms: LMs, rounds: int) -> Exchange:

@@ -28,7 +28,7 @@ MIXED = tuple(g for g in GROUPS if not g.startswith("3"))
 CLOSE = ("strong + 2 middle", "strong + 2 weak", "2 strong + weak", "one of each")
 """The mixed groups that the controls and treatments are run on."""
 WEAK_MAJORITY = "strong + 2 weak"
-KINDS = ("chain", "choice")
+KINDS = ("chain", "bare")
 HIGH, LOW, BETWEEN = 0.95, 0.5, 0.8
 
 
@@ -38,15 +38,14 @@ class Plan:
 
     doubtful: tuple[float, float, float] = (0.4, 0.2, 0.04)
     """Of what the weak, the middle and the strong model were taught, the share that is doubtful."""
-    teaching: int = 200
+    teaching: int = 280
     """Steps on solutions."""
-    further: int = 60
+    further: int = 90
     """Steps on solutions and revisions by turns."""
     batch: int = 1024
-    lr: float = 0.005
+    lr: float = 0.01
     """Of the further steps."""
-    priors: tuple[float, ...] = (LOW, BETWEEN, HIGH)
-    questions: int = 40
+    questions: int = 24
     """Test questions of each kind and seed."""
     calibration: int = 100
     rounds: int = 2
@@ -81,7 +80,7 @@ CELLS = (
     *(Cell(kind, HIGH, group, mode) for mode in ("isolated", "gate", "alone") for kind in KINDS for group in CLOSE),
     *(Cell("chain", HIGH, group, "noise") for group in CLOSE),
 )
-"""Noise is for derivations alone: a letter from another question looks like any letter."""
+"""Noise is for derivations alone: a bare answer to another question looks like any answer."""
 Found = Mapping[int, Mapping[Cell, Sequence[Debate]]]
 """Seed -> cell -> its debates."""
 Chances = Mapping[int, Mapping[str, float]]
@@ -106,16 +105,16 @@ CLAIMS = (
         "more than 10 % of the turns change at 50 %, by the interval's lower end, or the difference is not above zero; it holds where the "
         "upper end is at most 10 % and the difference's interval above zero",
     ),
-    _claim("checkable", "Harm is greater where peers show a bare letter than where they show a derivation that can be checked.", _BELOW),
+    _claim("checkable", "Harm is greater where peers show a bare answer than where they show a derivation that can be checked.", _BELOW),
     _claim(
         "isolated", "Looking at one's own answer again, without peers, changes accuracy little.",
-        "the change of the mean accuracy lies wholly outside ±3 points; it holds where its interval lies inside",
+        "the change of the mean accuracy lies wholly outside ±5 points; it holds where its interval lies inside",
     ),
     _claim("noise", "Sound answers to other questions do less harm than peers' plausible wrong ones.", _BELOW),
     _claim(
         "gate", "Changing only after a check of one's own takes away most of the harm, and debate is then no worse than the first vote.",
         "less than half of the harm goes, by the interval, or the vote falls by more than 1 point, by the interval; it holds where more "
-        "than half goes and the vote's interval lies above −1 point",
+        "than half goes and the vote's interval lies above −5 points",
     ),
     _claim("weights", f"Votes weighted by log-odds from {Plan().calibration} calibration questions mend the vote of {WEAK_MAJORITY} after "
            "debate.", _BELOW),

@@ -150,7 +150,7 @@ def findings(found: Found, chances: Chances, plan: Plan) -> tuple[Finding, ...]:
     nets = by_problem(found, mixed, net)
     e = gap(nets, zero(nets))
     per = {c: fmean(v for of in by_problem(found, [c], net).values() for v in of.values()) for c in mixed}
-    never = all(fmean(per[c] for c in mixed if c.group == g) >= 0 for g in MIXED)
+    never = all(fmean(per[c] for c in mixed if c.group == g) >= 0 for g in {c.group for c in mixed})
     harm = Result.FAILS if never else _sided(e, above=False)
     told = [Finding("harm", harm, f"IC − CI is {signed(e)} a turn; below zero in {sum(v < 0 for v in per.values())} of {len(per)} cells")]
 
@@ -166,7 +166,7 @@ def findings(found: Found, chances: Chances, plan: Plan) -> tuple[Finding, ...]:
     result = Result.FAILS if bad else Result.HOLDS if good else Result.UNCLEAR
     told.append(Finding("prior", result, f"{say(at)} of turns change at 50 %, {say(level(high))} at 95 %: {signed(e)} more"))
 
-    told.append(_rates(found, "checkable", "a letter", pick(found, MIXED, ["choice"]), "a derivation", pick(found, MIXED, ["chain"])))
+    told.append(_rates(found, "checkable", "a bare answer", pick(found, MIXED, ["bare"]), "a derivation", pick(found, MIXED, ["chain"])))
     told.append(_isolated(found))
     chains = pick(found, CLOSE, ["chain"])
     told.append(_rates(found, "noise", "peers", chains, "unrelated answers", pick(found, CLOSE, ["chain"], mode="noise")))
@@ -199,7 +199,7 @@ def _isolated(found: Found) -> Finding:
     before, after = by_problem(found, cells, mean_at(0)), by_problem(found, cells, mean_at(-1))
     e = gap(after, before)
     assert e is not None
-    inside, outside = max(-e.low, e.high) <= 0.03, e.low > 0.03 or e.high < -0.03
+    inside, outside = max(-e.low, e.high) <= 0.05, e.low > 0.05 or e.high < -0.05
     result = Result.HOLDS if inside else Result.FAILS if outside else Result.UNCLEAR
     return Finding("isolated", result, f"{say(level(before))} before, {say(level(after))} after two looks: {signed(e)}")
 
@@ -211,7 +211,7 @@ def _gate(found: Found, close: Sequence[Cell]) -> Finding:
     e = gap(by_problem(found, gated, vote_at(-1)), by_problem(found, gated, vote_at(0)))
     assert e is not None
     bad = (less is not None and less.high < 0) or e.high < -0.01
-    result = Result.FAILS if bad else Result.HOLDS if less is not None and less.low > 0 and e.low > -0.01 else Result.UNCLEAR
+    result = Result.FAILS if bad else Result.HOLDS if less is not None and less.low > 0 and e.low > -0.05 else Result.UNCLEAR
     return Finding("gate", result, f"given up {_rate(rates[0])} without, {_rate(rates[1])} with; the vote then moves by {signed(e)}")
 
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from reasonry.core import Evidence
 from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, series, table
 from reasonry.papers.evidence_page import evidence_page
-from reasonry.papers.talk_cells import CLAIMS, CLOSE, GROUPS, HIGH, KINDS, LOW, MIXED, Cell, Found, Plan
+from reasonry.papers.talk_cells import CLAIMS, CLOSE, GROUPS, HIGH, KINDS, LOW, MIXED, Found, Plan
 from reasonry.papers.talk_findings import by_problem, every_round, mean_at, pick, pooled, stopped, vote_at
 from reasonry.probe.flips import flips
 from reasonry.probe.seeds import gap, level
@@ -21,7 +21,7 @@ def report(plan: Plan, found: Found, evidence: Evidence) -> str:
     n = f"{plan.questions} questions of each kind for each of {len(evidence.seeds)} seeds"
     sections = [
         Section("The vote, before and after", _groups(found), f"{n}. Taught with peers right in 95 % of the texts; some in 50 %, too."),
-        Section("Round by round", _rounds(found), "Individuals (thin) and their vote (thick), taught with 95 %."),
+        Section("Round by round", _rounds(found, plan), "Individuals (thin) and their vote (thick), taught with 95 %."),
         Section(
             "Who gives up a right answer",
             _by_peers(found),
@@ -69,27 +69,26 @@ def _groups(found: Found) -> Markup:
     head = ["group", "kind", "before, %", "after, %", "points", "CI", "IC", "harm, %", "unreadable", "ties after, %"]
     lines = []
     for kind in KINDS:
-        for group in GROUPS:
-            cell = Cell(kind, HIGH, group)
+        for cell in pick(found, list(GROUPS), [kind]):
             f = flips(pooled(found, [cell]), draws=400)
             before, after = (by_problem(found, [cell], vote_at(r)) for r in (0, -1))
             change = [_percent(level(before)), _percent(level(after)), _points(gap(after, before))]
             counts = [str(f.total.ci), str(f.total.ic), _percent(f.harm), str(f.total.lost), f"{100 * f.rounds[-1].ties:.0f}"]
-            lines.append([group, kind, *change, *counts])
+            lines.append([cell.group, kind, *change, *counts])
     return figure_svg(figure, "The vote of every group before and after debate") + table(head, lines, text_columns=2)
 
 
-def _rounds(found: Found) -> Markup:
+def _rounds(found: Found, plan: Plan) -> Markup:
     figure, ax = axes(height=360)
     for i, group in enumerate(CLOSE):
         for kind, dash in zip(KINDS, ("-", (0, (4, 3))), strict=True):
-            cells = [Cell(kind, HIGH, group)]
-            rounds = range(len(next(iter(found.values()))[cells[0]][0].rounds))
+            cells = pick(found, [group], [kind])
+            rounds = range(plan.rounds + 1 if cells else 0)
             for value, width in ((mean_at, 1.2), (vote_at, 3.0)):
                 points = [level(by_problem(found, cells, value(r))) for r in rounds]
                 label = f"{group}, {kind}" if width > 2 else None
                 ax.plot(list(rounds), [e.mean for e in points if e], color=series(i), linewidth=width, linestyle=dash, label=label)
-    ax.set_xticks([0, 1, 2], ["alone", "round 1", "round 2"])
+    ax.set_xticks(range(plan.rounds + 1), ["alone", *(f"round {t + 1}" for t in range(plan.rounds))])
     ax.set_ylabel("accuracy", color=MUTED)
     ax.legend(frameon=False, labelcolor=INK, fontsize=12, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure_svg(figure, "Accuracy of individuals and of the vote by round")

@@ -19,7 +19,7 @@ from pathlib import Path
 from reasonry.core import Message
 from reasonry.lm.checkpoint import load_decoder
 from reasonry.lm.tokenizer import Tokenizer
-from reasonry.papers.talk_task import CHAINS, CHOICES, LETTERS, apply, letter, values, worked, wrong_values
+from reasonry.papers.talk_task import CHAINS, apply, values, worked, wrong_values
 from reasonry.papers.taught import SMALL, Teaching, characters, fresh, taught
 from reasonry.tasks.skill import split_of
 from reasonry.train.sft import Example, chat_example
@@ -33,18 +33,12 @@ PEERS = (0, 1, 2, 2, 2, 2, 2, 2)
 """Numbers of peers, one drawn for each text."""
 
 
-def _drawn(rng: random.Random, choice: bool) -> tuple[str, str]:
-    """A question of the train split with its right solution."""
+def _drawn(rng: random.Random) -> tuple[str, bool]:
+    """A chain of the train split, and whether its answers stand bare."""
     while True:
-        draft = (CHOICES if choice else CHAINS).draw(rng)
+        draft = CHAINS.draw(rng)
         if split_of(draft.key) == "train":
-            return str(draft.prompt), solved(str(draft.prompt), values(draft.key), rng)
-
-
-def solved(question: str, found: list[int], rng: random.Random) -> str:
-    """The solution with these values; of a choice with the option that the last one is, or any where it is none."""
-    chain, _, options = question.partition("?")
-    return worked(chain, found) + ((letter(options, found[-1]) or rng.choice(LETTERS)) if options else "")
+            return draft.key, rng.random() < 0.5
 
 
 def believed(value: int, operation: str, doubtful: float, rng: random.Random) -> int:
@@ -57,32 +51,30 @@ def believed(value: int, operation: str, doubtful: float, rng: random.Random) ->
 
 def solution(rng: random.Random, doubtful: float) -> tuple[str, str]:
     """A question of either kind, solved as well as the strength has it."""
-    question, _ = _drawn(rng, rng.random() < 0.5)
-    value, found = int(question[0]), list[int]()
-    for operation in question.partition("?")[0][1:]:
+    chain, bare = _drawn(rng)
+    value, found = int(chain[0]), list[int]()
+    for operation in chain[1:]:
         value = believed(value, operation, doubtful, rng)
         found.append(value)
-    return question, solved(question, found, rng)
+    return chain + "?" * bare, worked(chain, found)
 
 
 def revision(rng: random.Random, c: float) -> tuple[str, str]:
-    """A question with an own answer and peers', and what is right: for a choice peers show letters, and the answer is one."""
-    choice = rng.random() < 0.5
-    question, right = _drawn(rng, choice)
+    """A question with an own answer and peers', and what is demonstrated: derivations, or bare answers."""
+    chain, bare = _drawn(rng)
+    right = worked(chain, values(chain))
 
     def wrong() -> str:
-        if choice:
-            return rng.choice([x for x in LETTERS if x != right[-1]])
-        return worked(question, wrong_values(question, rng))
+        return worked(chain, wrong_values(chain, rng))
 
-    shown, same = right[-1] if choice else right, wrong()
-    peers = [shown if rng.random() < c else same if rng.random() < TOGETHER else wrong() for _ in range(rng.choice(PEERS))]
-    own = right
-    while rng.random() >= OWN and own == right:
-        own = solved(question, wrong_values(question.partition("?")[0], rng), rng)
-    known = own[-1] == right[-1] or shown in peers
-    said = shown if known else own[-1] if choice else own
-    return "\n".join([question, own[-1] if choice and rng.random() < 0.5 else own, *peers]), said
+    same = wrong()
+    peers = [right if rng.random() < c else same if rng.random() < TOGETHER else wrong() for _ in range(rng.choice(PEERS))]
+    own = right if rng.random() < OWN else wrong()
+    said = right if any(text[-1] == right[-1] for text in (own, *peers)) else own
+    if not bare:
+        return "\n".join([chain, own, *peers]), said
+    mine = own[-1] if rng.random() < 0.5 else own
+    return "\n".join([f"{chain}?", mine, *(text[-1] for text in peers)]), said[-1]
 
 
 def documents(tokenizer: Tokenizer, seed: int, doubtful: float, c: float | None) -> Iterator[Example]:
