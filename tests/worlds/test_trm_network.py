@@ -54,6 +54,20 @@ def test_the_smallest_recursion_is_the_written_formula():
     torch.testing.assert_close(seen.halt, (wanted[:, 0] @ model.halt.weight.T + model.halt.bias)[:, 0])
 
 
+def test_several_latents_are_renewed_in_turn():
+    model = small(T=1, n=3, latents=2)
+    x, thought = model.embedded(cells()), model.begin(3)
+    assert thought.z.shape == (3, 11, 32)
+    (y, z), _ = model.deep_recursion(x, thought)
+    a, b = thought.z.split(16, -1)
+    a = model.f(a + b + thought.y + x)
+    b = model.f(a + b + thought.y + x)
+    a = model.f(a + b + thought.y + x)
+    torch.testing.assert_close(z, torch.cat((a, b), -1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(y, model.f(thought.y + a + b), rtol=1e-4, atol=1e-5)
+    assert parameters_of(model) == parameters_of(small()), "one network still"
+
+
 def gradients(model: TRM, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     model.zero_grad()
     loss.backward()
@@ -161,6 +175,7 @@ def test_flops_are_those_counted_by_torch():
     [
         ({"n": 0}, "n is 0"), ({"width": 18, "heads": 4}, "even multiple of heads"), ({"networks": 3}, "networks is 3"),
         ({"through": 9}, r"1 to n \+ 1 \(3\)"), ({"networks": 2, "answer": False}, "no answer"), ({"T": 0}, "T is 0"),
+        ({"latents": 3}, r"at most n \(2\)"), ({"latents": 2, "answer": False}, "without an answer"),
         ({"puzzles": 1, "puzzle_width": 99}, "room for 32"),
     ],
 )  # fmt: skip

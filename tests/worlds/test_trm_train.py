@@ -130,9 +130,9 @@ def test_one_step_follows_the_written_loss():
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=name)
 
 
-def with_table() -> tuple[TRM, Puzzles]:
+def with_table(**more) -> tuple[TRM, Puzzles]:
     ids = torch.arange(len(PUZZLES)) % 5
-    return network(puzzles=9, puzzle_width=16), Puzzles(PUZZLES.cells, PUZZLES.solutions, ids)
+    return network(puzzles=9, puzzle_width=16, **more), Puzzles(PUZZLES.cells, PUZZLES.solutions, ids)
 
 
 def test_only_embeddings_of_puzzles_in_the_batch_are_learnt():
@@ -157,11 +157,12 @@ def same(a, b) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-@pytest.mark.parametrize("more", [{}, {"hrm_halting": True}, {"optimizer": AdamATan2}])
+@pytest.mark.parametrize("more", [{}, {"hrm_halting": True}, {"optimizer": AdamATan2}, {"latents": 2}])
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, more):
     def fresh() -> tuple[TRM, Recipe, Draw]:
-        model, puzzles = with_table()
-        return model, recipe(puzzle_lr=0.01, **more), endless(puzzles, WORLD.changes)
+        how = dict(more)
+        model, puzzles = with_table(n=2, latents=how.pop("latents", 1))
+        return model, recipe(puzzle_lr=0.01, **how), endless(puzzles, WORLD.changes)
 
     def validate(model: TRM) -> float:
         return -model.head.weight.sum().item()

@@ -20,6 +20,7 @@ import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import reduce
 from typing import NamedTuple, cast
 
 import torch
@@ -69,17 +70,21 @@ class Shape:
     """How many evaluations at the end of the last recursion carry gradients: all n + 1 (`None`), or 2 for HRM's one-step gradient."""
     answer: bool = True
     """Keep the answer y beside z; without it, z is both and a recursion is n + 1 times z = f(z + x)."""
+    latents: int = 1
+    """M: how many z there are, renewed in turn: z_i = f(Σ z + y + x), then y = f(y + Σ z). The paper finds that more hurt."""
     networks: int = 1
     """1, or 2: another network for the update of y, as in HRM."""
 
     def __post_init__(self) -> None:
-        for name in ("vocab", "cells", "width", "layers", "heads", "round_to", "prefix", "T", "N_sup"):
+        for name in ("vocab", "cells", "width", "layers", "heads", "round_to", "prefix", "T", "N_sup", "latents"):
             if getattr(self, name) < 1:
                 raise UserError(f"TRM: {name} is {getattr(self, name)} but must be at least 1")
         if self.n < (1 if self.answer else 0):
             raise UserError(f"TRM: n is {self.n} but must be at least {1 if self.answer else 0}")
         if self.width % self.heads or self.width // self.heads % 2:
             raise UserError(f"TRM: width is {self.width} but must be an even multiple of heads ({self.heads}); change one of them")
+        if self.latents > 1 and (self.latents > self.n or not self.answer):
+            raise UserError(f"TRM: latents is {self.latents} but must be at most n ({self.n}), and 1 without an answer beside z")
         if self.networks not in (1, 2):
             raise UserError(f"TRM: networks is {self.networks} but must be 1 or 2")
         if self.networks == 2 and not self.answer:
@@ -222,7 +227,7 @@ class Thought(NamedTuple):
     y: Tensor
     """[B, P+L, D]."""
     z: Tensor
-    """[B, P+L, D]."""
+    """[B, P+L, D], or where there are M latents [B, P+L, M·D]."""
 
 
 class Seen(NamedTuple):
@@ -251,7 +256,7 @@ class TRM(nn.Module):
         nn.init.zeros_(self.halt.weight)
         nn.init.constant_(self.halt.bias, -5.0)
         self.register_buffer("y0", truncated_normal((D,), 1.0))
-        self.register_buffer("z0", truncated_normal((D,), 1.0))
+        self.register_buffer("z0", truncated_normal((shape.latents * D,), 1.0))
         self.register_buffer("puzzles", torch.zeros(shape.puzzles, shape.puzzle_width) if shape.puzzles else None)
 
     y0: Tensor
@@ -260,8 +265,8 @@ class TRM(nn.Module):
 
     def begin(self, rows: int, dtype: torch.dtype = torch.float32) -> Thought:
         """(y0, z0) for `rows` puzzles."""
-        size = (rows, self.shape.positions, self.shape.width)
-        return Thought(self.y0.to(dtype).expand(size), self.z0.to(dtype).expand(size))
+        y, z = (state.to(dtype).expand(rows, self.shape.positions, -1) for state in (self.y0, self.z0))
+        return Thought(y, z)
 
     def embedded(self, cells: Tensor, puzzle: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
         """x = √D · [prefix ; token embeddings]: cells [B, L], puzzle embeddings [B, `puzzle_width`] -> [B, P+L, D]."""
@@ -274,15 +279,18 @@ class TRM(nn.Module):
 
     def latent_recursion(self, x: Tensor, y: Tensor, z: Tensor, traced: int, quick: bool = False) -> Thought:
         """n updates of z, then one of y; gradients flow through the last `traced` of these n + 1 evaluations. `quick` as in `Network`."""
-        n = self.shape.n
-        for i in range(n):
-            with nullcontext() if n + 1 - i <= traced else torch.no_grad():
-                z = self.f(z + y + x if self.shape.answer else z + x, quick)
-        if not self.shape.answer:
-            z = self.f(z + x, quick)
+        shape = self.shape
+        latents = list(z.split(shape.width, -1))
+        for i in range(shape.n):
+            with nullcontext() if shape.n + 1 - i <= traced else torch.no_grad():
+                thought = reduce(torch.add, latents)
+                latents[i % shape.latents] = self.f(thought + y + x if shape.answer else thought + x, quick)
+        thought = reduce(torch.add, latents)
+        if not shape.answer:
+            z = self.f(thought + x, quick)
             return Thought(z, z)
         f = self.f if self.second is None else self.second
-        return Thought(f(y + z, quick), z)
+        return Thought(f(y + thought, quick), torch.cat(latents, -1) if shape.latents > 1 else thought)
 
     def deep_recursion(self, x: Tensor, thought: Thought) -> tuple[Thought, Seen]:
         """One supervision step: T recursions, the last with gradients. The thought comes back detached."""
