@@ -1,5 +1,6 @@
 """The tool loop: results reach the model, what was sampled is never re-tokenised, every way of ending is named."""
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 
@@ -7,8 +8,10 @@ import pytest
 
 from reasonry.core import Budget, Completion, Cost, Ids, Message, Problem, Prompt, Sampling, Stop, UserError
 from reasonry.lm.tokenizer import Tokenizer
+from reasonry.solve.build import build_solver
 from reasonry.solve.tool_loop import ToolLoop, after_turn
-from reasonry.tasks.tools import calculator, tool
+from reasonry.tasks import load_task
+from reasonry.tasks.tools import Tool, calculator, tool
 from reasonry.train.pocket import CHATML, MARKUP, SPECIAL
 
 CALL = '<tool_call>{"name": "calculator", "arguments": {"expression": "37*48"}}</tool_call>'
@@ -92,3 +95,38 @@ async def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
     tokenizer = Tokenizer.train([json.dumps("tools")], vocab_size=400, special_tokens=SPECIAL, markup=MARKUP, chat_template=forgetful)
     with pytest.raises(UserError, match="rewrites earlier turns"):
         await after_turn(ScriptedTurns(tokenizer, []), PROBLEM.messages, (Message("tool", "x"),))
+
+
+async def test_named_tools_are_told_of_and_run(tokenizer: Tokenizer) -> None:
+    """`tools=` puts a tool's description before the question; without it a task's words stand alone."""
+    task = load_task("arithmetic")
+    lm = ScriptedTurns(tokenizer, [CALL, "#### 1776"])
+    trace = await build_solver("tool-loop?tools=calculator", lm, task)(PROBLEM, Budget(), 0)  # type: ignore[arg-type]
+    assert trace.segments[0].tool is not None
+    assert trace.segments[0].tool.result == "1776"
+    first = tokenizer.decode(lm.asked[0], skip_special=False)
+    assert '{"name": "calculator", "description": "Computes an expression' in first
+    assert first.index("tools\n\nYou may call") < first.index("what is 37*48?")
+    plain = ScriptedTurns(tokenizer, ["#### 1"])
+    await build_solver("tool-loop", plain, task)(PROBLEM, Budget(), 0)  # type: ignore[arg-type]
+    assert "You may call" not in tokenizer.decode(plain.asked[0], skip_special=False)
+
+
+async def test_a_slow_tool_holds_up_no_other_attempt(tokenizer: Tokenizer) -> None:
+    """While one attempt's tool works, another attempt begins and ends."""
+    free = asyncio.Event()
+
+    async def work(expression: str) -> str:
+        await free.wait()
+        return "1776"
+
+    slow = Tool("calculator", "", TOOLS["calculator"].parameters, lambda expression: "not awaited", work)
+    waiting = asyncio.create_task(
+        ToolLoop(ScriptedTurns(tokenizer, [CALL, "#### 1776"]), lambda _: {"calculator": slow})(PROBLEM, Budget(), 0)
+    )
+    await ToolLoop(ScriptedTurns(tokenizer, [CALL, "#### 2"]), lambda _: TOOLS)(PROBLEM, Budget(), 0)
+    assert not waiting.done()
+    free.set()
+    done = (await waiting).segments[0].tool
+    assert done is not None
+    assert done.result == "1776"

@@ -22,12 +22,13 @@ from reasonry.solve.interrupted import CLOSES, PHRASE, Interrupted
 from reasonry.solve.opened import Opened
 from reasonry.solve.self_consistency import SelfConsistency
 from reasonry.solve.single import Single
-from reasonry.solve.tool_loop import ToolLoop
+from reasonry.solve.tool_loop import ToolLoop, known
 from reasonry.solve.tree import UCT, Constrained, Decayed, Frontier
 from reasonry.solve.tree.select import linear, no_bonus, square_root
 from reasonry.solve.tumix_spec import fifteen
 from reasonry.solve.vgb_spec import guided, vgb
 from reasonry.tasks.toolbox import OWN, toolbox
+from reasonry.tasks.tools import introduced
 
 T = TypeVar("T")
 
@@ -151,7 +152,9 @@ def _debate(lm: LM, task: Task, o: Options, name: str) -> Solver:
 
 def _tool_loop(lm: LM, task: Task, o: Options, name: str) -> Solver:
     turns = o.read("turns", 6, _positive, "a whole number above 0")
-    return ToolLoop(lm, toolbox(o.read("tools", OWN, str), task), turns, o.sampling(512), name)
+    names, docs = o.read("tools", OWN, str), o.read("docs", "", str)
+    tell = known if names == OWN else introduced
+    return ToolLoop(lm, toolbox(names, task, docs), turns, o.sampling(512), name, tell=tell)
 
 
 Builder = Callable[[LM, Task, Options, str], Solver]

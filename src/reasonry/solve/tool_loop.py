@@ -7,16 +7,23 @@ the ids of the turns before it, sampled ids included, plus the ids of the result
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from reasonry.core import LM, Budget, Ids, Message, Problem, Sampling, Segment, Stop, ToolCall, Trajectory, UserError
 from reasonry.probe.tool_use import counted
 from reasonry.solve.calls import inner_seed, room
-from reasonry.tasks.tools import ToolsOf, await_call, read_calls
+from reasonry.tasks.tools import Tool, ToolsOf, await_call, read_calls
 
 Read = Callable[[str], list[ToolCall]]
 """A turn's text -> the calls it makes, in order; what is no well-formed call has an empty name and is an error."""
+Tell = Callable[[tuple[Message, ...], Mapping[str, Tool]], tuple[Message, ...]]
+"""The problem's messages and its tools -> the messages the model gets."""
+
+
+def known(messages: tuple[Message, ...], tools: Mapping[str, Tool]) -> tuple[Message, ...]:
+    """The messages as they are: the model knows its tools, or the task's words tell of them."""
+    return messages
 
 
 async def after_turn(lm: LM, messages: tuple[Message, ...], results: tuple[Message, ...]) -> Ids:
@@ -44,6 +51,7 @@ class ToolLoop:
     """Of each turn; the seed is replaced by one derived from the attempt's."""
     name: str = "tools"
     read: Read = read_calls
+    tell: Tell = known
 
     def __post_init__(self) -> None:
         if self.max_turns < 1:
@@ -52,7 +60,8 @@ class ToolLoop:
     async def __call__(self, problem: Problem, budget: Budget, seed: int) -> Trajectory:
         """One attempt; each turn is a segment, a turn that calls holds its last call and result."""
         tools = self.tools_of(problem)
-        trace, context = Trajectory(problem.id), await self.lm.encode(problem.messages)
+        messages = self.tell(problem.messages, tools)
+        trace, context = Trajectory(problem.id), await self.lm.encode(messages)
         text, called = "", list[ToolCall]()
 
         def end(stop: Stop, spent: str | None = None) -> Trajectory:
@@ -75,5 +84,5 @@ class ToolLoop:
             if y.ids is None:
                 raise UserError(f"tools: {self.lm.name} returned no token ids, and the next turn goes on from them; use a server that does")
             results = tuple(Message("tool", call.result or "") for call in done)
-            context = context + y.ids + await after_turn(self.lm, problem.messages, results)
+            context = context + y.ids + await after_turn(self.lm, messages, results)
         return end(Stop.MAX_CHUNKS)

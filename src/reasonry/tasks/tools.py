@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, get_type_hints
 
-from reasonry.core import Problem, Task, ToolCall
+from reasonry.core import Message, Problem, Task, ToolCall
 
 LIMIT = 10**15
 """No value of the calculator, on the way or at the end, may exceed this."""
@@ -206,6 +206,17 @@ def _value(node: ast.AST) -> int | float:
     if isinstance(value, complex) or not abs(value) <= LIMIT:
         raise _RefusedError("the number is too large or not real")
     return value
+
+
+def introduced(messages: tuple[Message, ...], tools: Mapping[str, Tool]) -> tuple[Message, ...]:
+    """A conversation whose system message tells of the tools, and of the form of calls that `read_calls` reads."""
+    known = "\n".join(json.dumps(t.schema["function"]) for t in tools.values())
+    form = '<tool_call>{"name": ..., "arguments": {...}}</tool_call>'
+    told = f"You may call these tools:\n{known}\nTo call one, write {form} and end your turn; its result comes next. "
+    told += "When you know the answer, give it without a call."
+    if messages and messages[0].role == "system":
+        return (Message("system", f"{messages[0].content}\n\n{told}"), *messages[1:])
+    return (Message("system", told), *messages)
 
 
 def tools_for(task: Task) -> ToolsOf:
