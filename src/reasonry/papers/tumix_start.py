@@ -152,12 +152,10 @@ def revised(mode: str, w: World, peers: Sequence[str], rng: random.Random) -> Tu
     searches = mode in (LETTERS["S"], LETTERS["CS"])
     marked = [(m[1], peer) for peer in peers if (m := _ANSWER.search(peer))]
     made = _most([a for a, peer in marked if ("[" in peer if kind == "fact" else "}" in peer)])
-    if searches and kind == "fact":
+    if searches and (codes or kind == "fact"):
         return alone(mode, w, False, rng)
     if codes and kind != "fact":
         shown = {t: _most([m[2] for peer in peers for m in _FOUND.finditer(peer) if m[1] == t]) for t in things}
-        if searches and (made is None or rng.random() < 0.5):
-            return alone(mode, w, False, rng)
         if all(shown.values()):
             coded = _coded(w, {t: int(v) for t, v in shown.items() if v})
             return coded[:1] if mode == LETTERS["CoT-code"] else coded
