@@ -43,7 +43,7 @@ def summary(c: Check) -> list[list[str]]:
     """The figures that belong to no depth."""
     steps = "∞" if math.isinf(c.steps) else f"{c.steps:.0f}"
     return [
-        ["problems, answers", f"{c.problems}, {c.answers or '–'}", "what intervals resample are problems"],
+        ["problems, answers", f"{c.problems}, {c.answers or '–'}", "intervals resample problems"],
         ["right", f"{100 * c.Z:.1f} %", "of the model's own answers; rejection on outcomes draws one over this"],
         ["error ε", _three(c.error), "the larger of the two means over all depths, less 1; 0 for a perfect verifier"],
         ["ε, scaled", f"{c.scaled:.2f}", "after multiplying each depth's scores by its own number (scale)"],
