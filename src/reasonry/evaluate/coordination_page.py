@@ -21,6 +21,8 @@ from reasonry.probe.stats import Estimate
 
 HEAD = ("score", "null", "observed", "null's mean", "above it", "from", "to", "Fisher p", "Wilcoxon p", "groups with p < 0.05, %")
 SHOWN = ("synergy", "redundancy", "I3", "G3")
+MAIN = ("synergy", "synergy_mmi", "redundancy", "practical", "I3", "G3", "stability", "synchrony")
+"""What the terminal shows; the page and the JSON hold every score."""
 LOW_ENTROPY = 0.5
 """Bits of the macro signal's states below which nearly all mass lies in one of them, and chance looks like structure."""
 FEWEST_GAMES = 30
@@ -95,6 +97,8 @@ SAYS = {
 def finding(r: Report) -> str:
     """What a report says, in a few plain sentences, with what speaks against it."""
     said = [f"{r.verdict.value.capitalize()}. {SAYS[r.verdict]}"]
+    if not r.tested:
+        return " ".join([*said, "Fewer than two agents of any group ever move, so there is nothing to measure.", *warnings(r)])
     I3, synergy = _tests(r, "I3"), _tests(r, "synergy")
     if I3:
         said.append(f"Three agents tell {np.mean(I3[0].observed):.3f} bit about the group's next signal: {_against(I3)}.")
@@ -127,7 +131,7 @@ def warnings(r: Report) -> list[str]:
     cells = max(r.options.cut.states(g) for g in r.groups) ** 4
     if not r.options.pool and T - r.options.lag < 2 * cells:
         made.append(
-            f"Only {T} rounds in the shortest group, against {cells} cells of a pair's table: compare with the null's mean, never with zero."
+            f"Only {T} rounds in the shortest group for {cells} cells of a pair's table: look at what is above a null, never at zero."
         )
     if len({len(g.actions) for g in r.groups}) > 1:
         made.append("Groups differ in length, and short ones are more biased: compare equally long ones with --first.")
@@ -161,7 +165,7 @@ def coordination_text(seen: Looked) -> str:
     for name, r in seen.reports.items():
         T, N = {len(g.actions) for g in r.groups}, {g.actions.shape[1] for g in r.groups}
         head = f"{name or seen.source}: {len(r.groups)} groups of {_span(N)} agents, {_span(T)} rounds. {seen.read.how}"
-        lines += [head, "", finding(r), "", *_aligned([HEAD, *rows(r)]), ""]
+        lines += [head, "", finding(r), "", *_aligned([HEAD, *(row for row in rows(r) if row[0] in MAIN)]), ""]
     lines += [f"{score}, {a} against {b}: {_p(p)} (above the column shuffle, Mann–Whitney)" for score, a, b, p in seen.conditions]
     if seen.pays is not None:
         lines.append(f"Success, slope of synergy × redundancy: {_bits(seen.pays)} ({seen.pays.n} groups)")
@@ -173,10 +177,8 @@ def coordination_text(seen: Looked) -> str:
 def power_lines(seen: Looked) -> list[str]:
     """How many rounds a coalition of known strength needs, in words."""
     r = next(iter(seen.reports.values()))
-    N = min(g.actions.shape[1] for g in seen.read.groups)
-    made = [
-        f"Rounds needed to find a coalition in 80 of 100 logs like this one ({min(len(x.groups) for x in seen.reports.values())} groups, {N} agents):"
-    ]
+    N, groups = min(g.actions.shape[1] for g in seen.read.groups), min(len(x.groups) for x in seen.reports.values())
+    made = [f"Rounds needed to find a coalition in 80 of 100 logs like this one ({groups} groups, {N} agents):"]
     for bits in dict.fromkeys(x.bits for x in seen.powers):
         T = rounds_needed(seen.powers, bits)
         most = max(x.rounds for x in seen.powers)
@@ -222,7 +224,7 @@ def coordination_html(seen: Looked) -> str:
             Section(f"What was found{of}", Markup("<p>{}</p>").format(finding(r))),
             Section(
                 f"Raw, and above each null{of}", score_plot(r),
-                "Bits; mean over groups, bars: 95 %. Row: who did what is shuffled. Column: each agent keeps its rhythm, alignment is gone. "
+                "Bits; mean over groups, bars: 95 %. Row: who did what is shuffled. Column: each agent keeps its rhythm alone. "
                 "Functional: each agent answers the feedback as it did, and never hears of the others.",
             ),
             Section(f"The first group{of}", group_plot(r.groups[0]), "Each thin line an agent; the thick one the group's signal."),
@@ -256,9 +258,8 @@ def score_plot(r: Report) -> Markup:
             continue
         spread = [[t.corrected.mean - t.corrected.low for t in tests], [t.corrected.high - t.corrected.mean for t in tests]]
         marker = "s^Dvp"[(i - 1) % 5]
-        ax.errorbar(
-            at, [t.corrected.mean for t in tests], spread, color=series(i), marker=marker, linestyle="", capsize=3, label=f"above {view}"
-        )
+        means = [t.corrected.mean for t in tests]
+        ax.errorbar(at, means, spread, color=series(i), marker=marker, linestyle="", capsize=3, label=f"above {view}")
     ax.set_xticks(range(len(here)), here)
     ax.set_ylabel("bits", color=MUTED)
     ax.legend(frameon=False, labelcolor=INK, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.16))

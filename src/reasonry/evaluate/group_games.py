@@ -88,7 +88,7 @@ def _held(keep: Path, resume: bool, game: GroupGame) -> set[str]:
         except ValueError:
             break
         games.setdefault(row["group"], []).append(line)
-        over = row["success"] or row["round"] + 1 == game.rounds
+        over = row["feedback"] == 0 or row["round"] + 1 == game.rounds
         if over and len(games[row["group"]]) == (row["round"] + 1) * game.agents:
             ended.add(row["group"])
     write_whole(keep, "".join(line + "\n" for name in games if name in ended for line in games[name]))

@@ -107,7 +107,7 @@ CLAIMS = (
     Claim(
         "power", Kind.EFFECT, "Planted synergy of 0.714 bit is found in 50 transitions of a single pair.",
         "fewer than 80 % of the planted pairs reach p < 0.05 against the column shuffle, or the mean synergy above it is below half of "
-        "0.714; a pair has 51 shifts against one another, so p cannot fall much below 1/51",
+        "0.714",
     ),
     Claim(
         "verdict", Kind.EFFECT, "The verdict tells a collective from oscillators: agents in sight of one another, and agents that swing.",

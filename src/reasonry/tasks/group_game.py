@@ -21,7 +21,7 @@ from reasonry.tasks.skill import Draft, check_split, draw_problems, split_of
 
 HIGH, LOW, CORRECT = "too HIGH", "too LOW", "CORRECT"
 SIGN = {HIGH: 1, LOW: -1, CORRECT: 0}
-_GUESS = re.compile(r"FINAL GUESS:\s*(-?\d+)", re.IGNORECASE)
+_GUESS = re.compile(r"(?:FINAL GUESS:|####)\s*(-?\d+)", re.IGNORECASE)
 _SUM = re.compile(r"GROUP SUM:\s*(-?\d+)")
 
 PERSONAS = (
@@ -107,7 +107,7 @@ class GuessingGame:
 
 
 def guess_in(text: str) -> int | None:
-    """The number after the last `FINAL GUESS:`; `None` without one."""
+    """The number after the last `FINAL GUESS:`, or `####` as the shipped models end; `None` without one."""
     found = _GUESS.findall(text)
     return int(found[-1]) if found else None
 

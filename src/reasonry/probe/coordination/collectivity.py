@@ -65,7 +65,7 @@ class Tested:
     score: str
     null: str
     groups: tuple[int, ...]
-    """Which groups have it: those with agents enough that move."""
+    """Which groups have it: those with agents enough that move; the first stands for all where they are pooled."""
     observed: Floats
     """[G]"""
     expected: Floats
@@ -137,26 +137,28 @@ class Report:
 
 
 def collectivity(groups: Sequence[Group], options: Options = Options()) -> Report:
-    """Measures groups and holds them against the nulls. Raises UserError for groups that are too short for the lag."""
+    """Measures groups and holds them against the nulls. Groups in which fewer than two agents move are in
+    no test. Raises UserError for groups that are too short for the lag."""
     if not groups:
         raise UserError("groups: there is none; give at least one")
     o = options
     for g in groups:
         if len(g.actions) < o.lag + 3:
-            raise UserError(
-                f"group {g.name}: has {len(g.actions)} rounds but a lag of {o.lag} needs {o.lag + 3}; give longer ones, or pool"
-            )
+            raise UserError(f"group {g.name}: has {len(g.actions)} rounds but a lag of {o.lag} needs {o.lag + 3}; leave it out")
     cuts = [o.cut(g) for g in groups]
-    kept = [int(keep.sum()) for _, keep in cuts]
-    if o.pool and len(set(kept)) > 1:
+    moving = [i for i, (_, keep) in enumerate(cuts) if keep.sum() >= 2]
+    kept = {int(cuts[i][1].sum()) for i in moving}
+    if o.pool and len(kept) > 1:
         raise UserError(f"pool: groups have {min(kept)} to {max(kept)} agents that move; only groups of equally many can be pooled")
-    found = _score([moves(d, o.lag) for d, _ in cuts], o)
+    found = _score([moves(cuts[i][0], o.lag) for i in moving], o)
     tested: list[Tested] = []
     for number, null in enumerate(o.nulls):
-        drawn = [null.draw(g, o.cut, o.surrogates, np.random.default_rng([o.seed, number, i])) for i, g in enumerate(groups)]
+        rngs = {i: np.random.default_rng([o.seed, number, i]) for i in moving}
+        drawn = [null.draw(groups[i], o.cut, o.surrogates, rngs[i]) for i in moving]
+        if o.pool:
+            drawn = [s.drawn(o.surrogates, rngs[i]) for i, s in zip(moving, drawn, strict=True)]
         expected = _score([moves(s.series, o.lag) for s in drawn], o)
-        exact = [all(s.exact for s in drawn)] if o.pool else [s.exact for s in drawn]
-        tested += _tests(null.name, found, expected, exact if not o.pool else [False])
+        tested += _tests(null.name, found, expected, [s.exact for s in drawn[: len(found)]], moving)
     numeric = [g for g in groups if g.states is None]
     identity = [_identity(g, o, i) for i, g in enumerate(groups) if g.states is not None]
     entropy = float(np.mean([occupied_entropy(d.macro, d.macro_states)[0] for d, _ in cuts]))
@@ -179,12 +181,16 @@ def p_value(observed: float, null: Floats, exact: bool) -> float:
 
 def _score(of: Sequence[Moves], o: Options) -> list[Mapping[str, Floats]]:
     """Scores by group, each [S]; one group where they are pooled."""
-    parts = [joined(of)] if o.pool else of
+    parts = [joined(of)] if o.pool and of else of
     return [measure(m, o.estimator, triplets(m.now.shape[1], o.max_triplets, o.seed), o.mean) for m in parts]
 
 
 def _tests(
-    null: str, found: Sequence[Mapping[str, Floats]], expected: Sequence[Mapping[str, Floats]], exact: Sequence[bool]
+    null: str,
+    found: Sequence[Mapping[str, Floats]],
+    expected: Sequence[Mapping[str, Floats]],
+    exact: Sequence[bool],
+    numbers: Sequence[int],
 ) -> list[Tested]:
     made: list[Tested] = []
     for score in dict.fromkeys(name for group in found for name in group):
@@ -197,7 +203,8 @@ def _tests(
         p = np.array([p_value(value, values, x) for value, values, x in rows])
         share, gain = wilson(int((p < LEVEL).sum()), len(p)), paired_difference(observed, mean)
         whole = all(x for _, _, x in rows)
-        made.append(Tested(score, null, have, observed, mean, p, whole, gain, fisher(p), _wilcoxon(observed - mean), share))
+        of = tuple(numbers[i] for i in have)
+        made.append(Tested(score, null, of, observed, mean, p, whole, gain, fisher(p), _wilcoxon(observed - mean), share))
     return made
 
 

@@ -1,7 +1,7 @@
 """How many rounds do I need? The chance of finding a coalition of known strength, by the length of the game and the number of groups.
 
 The planted group: N agents that toss coins every round; with probability q the group's next signal is the majority of what they tossed,
-else a coin too. Every triplet then has the same I3, which is known in closed form. Games of it go through the column shuffle as a log would.
+else a coin too. Every triplet then has the same I3, known in closed form. Its games go through the column shuffle as a log would.
 """
 
 from __future__ import annotations

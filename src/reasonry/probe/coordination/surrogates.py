@@ -36,6 +36,13 @@ class Surrogates:
     exact: bool = False
     """Every possible surrogate once, the observed series among them: a p-value is then a plain share."""
 
+    def drawn(self, n: int, rng: np.random.Generator) -> Surrogates:
+        """Exactly n of them: where all were made, so many drawn."""
+        if not self.exact:
+            return self
+        d, at = self.series, rng.integers(0, len(self.series.agents), n)
+        return Surrogates(Discrete(d.agents[at], d.macro if len(d.macro) == 1 else d.macro[at], d.K, d.macro_states))
+
 
 Draw = Callable[[Group, Cut, int, np.random.Generator], Surrogates]
 
