@@ -34,9 +34,9 @@ class Plan:
     """Learned verifiers a seed, horizon and number of rollouts."""
     mlp_steps: int = 600
     """Of fitting each of them."""
-    teaching: int = 200
+    teaching: int = 250
     """Steps of the model of brackets, at `batch` tokens."""
-    text_teaching: int = 200
+    text_teaching: int = 300
     batch: int = 1024
     sizes: tuple[int, ...] = (4, 6, 8)
     """Lengths of words of brackets."""
