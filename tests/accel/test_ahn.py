@@ -58,7 +58,7 @@ def test_untrained_cells_are_a_plain_window_with_sinks(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @given(size=st.integers(1, 9), sinks=st.integers(0, 5), n=st.integers(1, 40), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_any_cut_of_prefill_and_decode_is_the_whole_pass(cell: str, size: int, sinks: int, n: int, seed: int) -> None:
     """Pieces of any sizes up to the window leave the same logits, and the count of what left the window is right."""
     decoder, ids, window = model(), tokens(n, seed=seed), Window(size, sinks)
@@ -205,7 +205,7 @@ def test_only_the_cells_learn(cell: str, loss) -> None:
     before = {n: p.clone() for n, p in decoder.named_parameters()}
     adapter = adapt(decoder, cell)
     assert not adapter.used
-    losses = list(distil(decoder, adapter, [batch(0)] * 25, lr=1e-2, warmup=2, windows=Fixed(Window(5, 1)), loss=loss))
+    losses = list(distil(decoder, adapter, [batch(0)] * 10, lr=1e-2, warmup=2, windows=Fixed(Window(5, 1)), loss=loss))
     assert losses[-1] < losses[0]
     assert adapter.used
     assert all(torch.equal(p, before[n]) and p.grad is None and p.requires_grad for n, p in decoder.named_parameters())
@@ -227,7 +227,7 @@ def test_the_loss_sees_only_what_lies_beyond_the_window() -> None:
 
 
 @given(T=st.integers(20, 4000), seed=st.integers(0, 999))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_drawn_windows_lie_inside_the_sequence(T: int, seed: int) -> None:
     """W in (T/8, T), the sinks at most half of it, both from the lists."""
     drawn = Drawn()

@@ -44,7 +44,7 @@ async def test_five_lines_patch_a_checkpoint_and_save_the_adapter(family: str, t
     """As the page prints them. The checkpoint's files are what they were; while all fits the window the logits are transformers'."""
     theirs = checkpoint(family, tmp_path / "FOLDER")
     before = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (tmp_path / "FOLDER").iterdir()}
-    (tmp_path / "texts.txt").write_text("\n".join("one two three four five six seven" * (3 + i % 5) for i in range(90)))
+    (tmp_path / "texts.txt").write_text("\n".join("one two three four five six seven" * (3 + i % 5) for i in range(40)))
     code = re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL)[0]
     lines = [line for line in code.splitlines() if line.strip() and not re.match(r"from|import|#", line)]
     assert len(lines) == 5

@@ -66,8 +66,9 @@ def decayed(q: Tensor, k: Tensor, v: Tensor, log_a: Tensor, b: Tensor, state: Te
 
 
 def _chunks(chunk: int, *x: Tensor) -> list[Tensor]:
-    """Each [B, H, T, n] -> [B, H, chunks, C, n], the last chunk filled up with zeros: no write, no decay."""
-    C = min(chunk, x[0].shape[2])
+    """Each [B, H, T, n] -> [B, H, chunks, C, n], as even as they can be; the last is filled up with zeros: no write, no decay."""
+    T = x[0].shape[2]
+    C = -(-T // -(-T // chunk))
     return [F.pad(y, (0, 0, 0, -y.shape[2] % C)).unflatten(2, (-1, C)) for y in x]
 
 

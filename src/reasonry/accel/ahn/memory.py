@@ -185,7 +185,7 @@ class Memory:
         """`n` more tokens of every row have been through all blocks."""
         before = (self.seen - self.window.rows).clamp(min=0)
         self.seen, self._pass = self.seen + n, None
-        self.evicted += int(((self.seen - self.window.rows).clamp(min=0) - before).sum())
+        self.evicted += self.write * int(((self.seen - self.window.rows).clamp(min=0) - before).sum())
 
     def take(self, rows: Tensor) -> Memory:
         """Those rows [n], in that order, as a memory of their own."""
