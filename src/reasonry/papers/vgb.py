@@ -74,9 +74,11 @@ PAPER = Paper(
         "Block rejection is our reading: of n blocks the first accepted with chance V̂/M, else the last.",
         "Wrong values are four times too small where there is hope, and the mean hopeful value where there is none.",
         "A second model scores texts by its log-probability; nobody judges them.",
+        "Laws of stepwise sampling are those of the attempts it does not give up where every way is closed.",
     ),
-    fails_when="With a perfect verifier the walk only costs: fewer right answers than stepwise sampling at equal calls and tokens. And a "
-    "verifier that says zero inside closes that way for the walk too, until it is clipped.",
+    fails_when="With a perfect verifier the walk only costs: fewer right answers than stepwise sampling at equal calls and tokens. A "
+    "verifier that says zero inside closes that way for the walk too, until it is clipped. And where stepwise sampling may begin again "
+    "whenever every way is closed, exact answers reject for it: with the verifier fitted here its law is no worse than the first leaf's.",
     claims=CLAIMS,
     run=run,
 )
