@@ -1,7 +1,7 @@
-"""Random walks over a tree of partial solutions, with values remembered at its nodes: the walk of Sinclair and Jerrum that VGB takes.
+"""A step of the random walk over a tree of partial solutions that Sinclair and Jerrum took and VGB takes, values remembered at its nodes.
 
-At a node v the walk goes to the parent with weight V(v) and to a child a with weight π(a|v)·V(a) (VGB, arXiv 2510.03149); a lazy walk stays
-where it is every other time. With a leaf's exact value τ its law over leaves is, in the long run, π(y)τ(y)/Z whatever the values inside.
+At a node v the walk goes to the parent with weight V(v) and to a child a with weight π(a|v)·V(a) (VGB, arXiv 2510.03149). With a leaf's
+exact value τ its law over leaves is, in the long run, π(y)τ(y)/Z whatever the values inside. The walks themselves are `solve.vgb`'s.
 
 Invariant: a node's value is asked for once and kept in its `memo`: a value that changed between visits would belong to no such walk.
 Weights are in logarithms; a value of zero is −∞ and closes the way.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from random import Random
 
 from reasonry.solve.tree.node import Node
 
@@ -53,30 +52,3 @@ def chances(node: Node, expand: Expand, log_value: LogValue) -> list[tuple[Node,
         return []
     sizes = [math.exp(w - top) for _, w in weights]
     return [(n, s / math.fsum(sizes)) for (n, _), s in zip(weights, sizes, strict=True)]
-
-
-def step(node: Node, expand: Expand, log_value: LogValue, rng: Random, lazy: bool = True) -> Node:
-    """Where the walk is next; it stays where every way is closed."""
-    node.visits += 1
-    if lazy and rng.random() < 0.5:
-        return node
-    moves = chances(node, expand, log_value)
-    return rng.choices([n for n, _ in moves], [p for _, p in moves])[0] if moves else node
-
-
-def first_leaf(root: Node, expand: Expand, log_value: LogValue, rng: Random, most: int) -> Node | None:
-    """The first leaf the walk meets within `most` steps. Its law is biased; laziness does not matter to it."""
-    node = root
-    for _ in range(most):
-        if node.terminal:
-            return node
-        node = step(node, expand, log_value, rng, lazy=False)
-    return node if node.terminal else None
-
-
-def after(root: Node, expand: Expand, log_value: LogValue, rng: Random, steps: int) -> Node | None:
-    """Where the lazy walk is after so many steps, if that is a leaf: the law of leaves tends to the exact one."""
-    node = root
-    for _ in range(steps):
-        node = step(node, expand, log_value, rng)
-    return node if node.terminal else None
