@@ -340,6 +340,11 @@ def change_times_elsewhere():
 
 
 @attempt
+def read_an_attribute_elsewhere():
+    return os.getxattr(WORLD["canary"] + "/secret", "user.note")
+
+
+@attempt
 def set_an_attribute_elsewhere():
     os.setxattr(WORLD["canary"] + "/secret", "user.x", b"1")
     return "set"

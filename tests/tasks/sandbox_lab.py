@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -54,16 +55,19 @@ class Ground:
 
 
 GROUNDS = [Ground(form, user) for form in Form for user in (None, NOBODY)]
+each_form = pytest.mark.parametrize("ground", GROUNDS[::2], ids=str)
 each_ground = pytest.mark.parametrize("ground", GROUNDS, ids=str)
 
 
 @contextmanager
-def world(user: int | None) -> Iterator[dict[str, Any]]:
+def world(form: Form, user: int | None) -> Iterator[dict[str, Any]]:
     """A folder open to all, a process of the user, servers: all there to be attacked."""
     canary = Path(tempfile.mkdtemp(prefix="canary-"))
     (canary / "empty").mkdir()
     (canary / "secret").write_text("a secret")
     (canary / "writable").write_text("untouched")
+    with contextlib.suppress(OSError):  # not every file system keeps attributes
+        os.setxattr(canary / "secret", "user.note", b"a secret")
     datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     datagrams.bind(str(canary / "datagrams"))
     abstract = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -86,7 +90,7 @@ def world(user: int | None) -> Iterator[dict[str, Any]]:
         yield {
             "canary": str(canary), "victim": victim.pid, "port": server.getsockname()[1], "abstract": abstract.getsockname().decode(),
             "home": os.path.expanduser("~"), "repository": str(ROOT), "package": package, "python": shutil.which("true"),
-            "allowed": sorted(bpf.rules(1, True, True, 2)),
+            "allowed": sorted(bpf.rules(1, form is Form.NAMESPACES, True, 2)),
         }  # fmt: skip
         assert victim.poll() is None, "the victim was ended"
     finally:

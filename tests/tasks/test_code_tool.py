@@ -18,7 +18,7 @@ needs_a_sandbox = pytest.mark.skipif(sandbox_report().form is None, reason=str(s
 
 @pytest.fixture(scope="module")
 def python() -> Tool:
-    return python_tool(Sandbox(Limits(seconds=1, output=2000)))
+    return python_tool(Sandbox(Limits(seconds=3, output=2000)))
 
 
 def called(code: object) -> ToolCall:
@@ -33,7 +33,7 @@ def called(code: object) -> ToolCall:
         ("x = 1", SILENT, None),
         ("print('seen'); 1 / 0", "error: ZeroDivisionError: division by zero\nseen\nTraceback", Failure.ERROR),
         ("x = ", "error: SyntaxError: invalid syntax", Failure.ERROR),
-        ("while True: pass", "error: timed out after 1 seconds", Failure.TIMEOUT),
+        ("while True: pass", "error: timed out after 3 seconds", Failure.TIMEOUT),
         ("while True: print(1)", "error: it printed too much", Failure.ERROR),
         ("import os; os._exit(3)", "error: exit status 3", Failure.ERROR),
         ("import os; os.abort()", "error: it was stopped or crashed", Failure.ERROR),

@@ -21,7 +21,7 @@ _FILTER, _RLIMIT = "seccomp filter", "resource limit"
 HELD: Mapping[Form, Mapping[str, str]] = {
     Form.NAMESPACES: {
         "reading files": "a root directory of its own (mount namespace), read-only; Landlock too where the kernel has it",
-        "writing files": "the same; its folder is a tmpfs of bounded size, or the folder given, looked at every 20 ms",
+        "writing files": "the same; its folder is a tmpfs of bounded size, or the folder given, looked at up to 50 times a second",
         "knowing of files": "a root directory of its own",
         "network": f"no socket but pairs of its own ({_FILTER}), and a network namespace without devices",
         "other processes": f"a process namespace; nothing of /proc; {_FILTER}",
@@ -37,8 +37,8 @@ HELD: Mapping[Form, Mapping[str, str]] = {
     },
     Form.LANDLOCK: {
         "reading files": "Landlock",
-        "writing files": f"Landlock; modes and times by the {_FILTER}; sizes: {_RLIMIT} of a file, the folder looked at every 20 ms",
-        "knowing of files": "not held: whether a guessed path exists, its size and its times can be asked",
+        "writing files": f"Landlock; modes, times and attributes by the {_FILTER}; sizes: a {_RLIMIT}, and 50 looks a second at most",
+        "knowing of files": "not held: whether a guessed path exists, its size, times and where a link leads can be asked",
         "network": f"no socket but pairs of its own ({_FILTER})",
         "other processes": f"{_FILTER}: no signal but to itself, no tracing; Landlock",
         "kernel interfaces": f"{_FILTER}: calls not known to be harmless are refused",

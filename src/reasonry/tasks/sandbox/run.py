@@ -55,6 +55,11 @@ class Sandbox:
                 raise UserError(f"sandbox: {path} is not there; mend the path")
         self.limits = limits
         self.form = usable(form, limits.processes, python, user)
+        if folder and limits.processes > 1 and Path(folder).stat().st_uid == 0:
+            raise UserError(
+                f"sandbox: processes is {limits.processes} but root owns {folder}, and the kernel counts no processes of root; "
+                "give the folder to another user, or use processes=1"
+            )
         shown = tuple(str(Path(path).resolve()) for path in readable)
         self._job = Job(self.form, limits, python, user, shown, str(Path(folder).resolve()) if folder else None)
         self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="sandbox")
@@ -65,6 +70,8 @@ class Sandbox:
             if path.is_absolute() or ".." in path.parts or str(path) != name or "\0" in name or name == ".":
                 raise UserError(f"sandbox: files and keep name files within the folder, and {name!r} is none; mend the name")
         contents = {name: content.encode() if isinstance(content, str) else content for name, content in files.items()}
+        if (size := sum(map(len, contents.values()))) > self.limits.disk:
+            raise UserError(f"sandbox: files hold {size} bytes but disk is {self.limits.disk}; raise disk")
         return replace(self._job, code=code, stdin=stdin, files=contents, keep=tuple(keep))
 
     def run_now(self, code: str, stdin: str = "", files: Mapping[str, str | bytes] = {}, keep: Sequence[str] = ()) -> Ran:
@@ -72,7 +79,7 @@ class Sandbox:
         return self._pool.submit(_run, self._checked(code, stdin, files, keep)).result()
 
     async def run(self, code: str, stdin: str = "", files: Mapping[str, str | bytes] = {}, keep: Sequence[str] = ()) -> Ran:
-        """Runs a program to its end. Waits for a free worker first.
+        """Runs a program to its end. Waits for a free worker first; a program that has begun is not ended by cancelling.
 
         Args:
             code: the program's text.

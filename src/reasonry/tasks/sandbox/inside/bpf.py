@@ -42,8 +42,9 @@ def _rule(number: int, checks: tuple[Check, ...]) -> list[tuple[int, int, int, i
 def rules(processes: int, own_files: bool, own_pids: bool, pid: int, machine: str = "") -> dict[int, tuple[Check, ...]]:
     """Call number -> what its arguments must satisfy.
 
-    `own_files`: nothing but the program's own files can be reached for writing, so that modes and times may be changed (Landlock does not
-    hold those). `own_pids`: no other process can be named. `pid`: the program's own, as it sees it.
+    `own_files`: only the program's own files can be reached for writing, and all others may be read, so that it may change modes and times
+    and ask for attributes (Landlock does not hold those). `own_pids`: no other process can be named. `pid`: the program's own, as it sees
+    it.
     """
     groups = table(machine)
     allowed: dict[int, tuple[Check, ...]] = {

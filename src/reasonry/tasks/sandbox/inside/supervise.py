@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 TICK = 0.02
-"""Seconds between two looks at what a folder on disk holds; a folder in memory is bounded by the kernel and not looked at."""
+"""Seconds between two looks at what a folder on disk holds, or ten times what a look takes; a folder in memory is bounded by the kernel."""
 _PIPE = 1 << 16
 
 
@@ -136,7 +136,7 @@ class _Supervisor:
     # The children
 
     def _child(self, ends: Mapping[str, int]) -> NoReturn:
-        """Everything on the other side of the fork; never returns."""
+        """Everything on the other side of the fork; a bug's traceback goes to our standard error, which the parent shows."""
 
         def tell(**said: Any) -> None:
             send(ends["status"], [marshal.dumps(said)])
@@ -161,8 +161,6 @@ class _Supervisor:
                 self._program(ends, tell)
         except OSError as error:
             tell(error=str(error))
-        except BaseException:
-            raise  # to our standard error, which the parent shows
         os._exit(1)
 
     def _first(self, ends: Mapping[str, int], tell: Any) -> NoReturn:
@@ -230,6 +228,7 @@ class _Supervisor:
         Raises EOFError when the parent is gone, after ending everything.
         """
         deadline, ended, poll = time.monotonic() + self.plan["seconds"], os.pidfd_open(self.pid), select.poll()
+        look = 0.0
         poll.register(0, select.POLLHUP)
         for file in (*self.reads, ended):
             poll.register(file, select.POLLIN)
@@ -266,8 +265,10 @@ class _Supervisor:
                         return True
                 if left <= 0:
                     self._stop("seconds")
-                elif self.work and _too_much(self.work, self.pid, self.plan["disk"], self.plan["files"]):
-                    self._stop("disk")
+                elif self.work and (start := time.monotonic()) >= look:
+                    if _too_much(self.work, self.pid, self.plan["disk"], self.plan["files"]):
+                        self._stop("disk")
+                    look = start + max(TICK, 10 * (time.monotonic() - start))  # a large folder is not looked at all the time
         finally:
             os.close(ended)
 

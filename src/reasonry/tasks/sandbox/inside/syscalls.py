@@ -13,8 +13,8 @@ lseek:8:62 close:3:57 close_range:436:436 dup:32:23 dup2:33:-1 dup3:292:24 pipe:
 stat:4:-1 lstat:6:-1 fstat:5:80 newfstatat:262:79 statx:332:291 access:21:-1 faccessat:269:48 faccessat2:439:439 readlink:89:-1
 readlinkat:267:78 getdents64:217:61 getcwd:79:17 chdir:80:49 fchdir:81:50 statfs:137:43 fstatfs:138:44 mkdir:83:-1 mkdirat:258:34
 rmdir:84:-1 unlink:87:-1 unlinkat:263:35 rename:82:-1 renameat:264:38 renameat2:316:276 symlink:88:-1 symlinkat:266:36 truncate:76:45
-ftruncate:77:46 fsync:74:82 fdatasync:75:83 flock:73:32 umask:95:166 getxattr:191:8 lgetxattr:192:9 fgetxattr:193:10 listxattr:194:11
-llistxattr:195:12 flistxattr:196:13 fadvise64:221:223 sendfile:40:71
+ftruncate:77:46 fsync:74:82 fdatasync:75:83 flock:73:32 umask:95:166 
+fadvise64:221:223 sendfile:40:71
 [MEMORY]
 mmap:9:222 munmap:11:215 mprotect:10:226 mremap:25:216 madvise:28:233 msync:26:227 brk:12:214
 [WAITING]
@@ -35,6 +35,7 @@ sendto:44:206 recvfrom:45:207 shutdown:48:210 getsockopt:55:209 getsockname:51:2
 [TREE]
 fork:57:-1 vfork:58:-1 execve:59:221 kill:62:129 tgkill:234:131 tkill:200:130 setsid:112:157 setpgid:109:154
 [MODES]
+getxattr:191:8 lgetxattr:192:9 fgetxattr:193:10 listxattr:194:11 llistxattr:195:12 flistxattr:196:13
 chmod:90:-1 fchmod:91:52 fchmodat:268:53 utimensat:280:88 utime:132:-1 utimes:235:-1
 [CHECKED]
 fcntl:72:25 ioctl:16:29 prctl:157:167 prlimit64:302:261 socketpair:53:199 clone:56:220
