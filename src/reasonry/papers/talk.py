@@ -75,7 +75,10 @@ PAPER = Paper(
         "looking again alone changes little is therefore mostly taught.",
         "Own answers and peers in those texts are made by a process that slips, not by models; wrong peers mostly share a mistake.",
         "With bare answers peers show a digit, and a revision is a digit; else all show and write derivations.",
-        "24 questions of each kind and 3 seeds, which draw questions and samples; the models are taught once, so intervals do not cover "
+        "This is the second run, with more teaching, on new questions and with the same rules. In a first one revisions were taught for 90 "
+        "steps, and its own control gave it away: agents that were shown nobody lost their right answers too (.69 to .23), so that what "
+        "was lost among peers was not conformity.",
+        "48 questions of each kind and 3 seeds, which draw questions and samples; the models are taught once, so intervals do not cover "
         "another teaching. All ten groups with 95 %; four mixed groups with 50 % and for controls and gate; one with 80 %. The design was "
         "400 questions, 5 seeds and all ten groups throughout, and was cut for time.",
         "The correctness payoff is a message, which our solver has (`payoff=yes`) and these models cannot read: it is not measured here.",

@@ -35,6 +35,8 @@ from reasonry.solve.single import Single
 ANSWER = Sampling(max_tokens=12)
 """A derivation is nine tokens, and the end one more."""
 ROWS, KV = 256, 1 << 16
+FRESH = 11
+"""Makes the second run's questions new ones (see what differs)."""
 TOGETHER = 6
 """Cells that talk at the same time."""
 TASKS: Mapping[str, Task] = {"chain": CHAINS, "bare": BARE}
@@ -67,7 +69,7 @@ class Seed:
 
     def problems(self, kind: str) -> list[Problem]:
         """The test questions of this seed."""
-        return TASKS[kind].problems("test", self.plan.questions, inner_seed(self.seed, 1))
+        return TASKS[kind].problems("test", self.plan.questions, inner_seed(self.seed, FRESH))
 
     async def cell(self, cell: Cell, lms: LMs) -> list[Debate]:
         """The debates of a cell, made once."""

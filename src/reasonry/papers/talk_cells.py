@@ -40,12 +40,12 @@ class Plan:
     """Of what the weak, the middle and the strong model were taught, the share that is doubtful."""
     teaching: int = 280
     """Steps on solutions."""
-    further: int = 90
-    """Steps on solutions and revisions by turns."""
+    further: int = 900
+    """Steps on solutions and revisions by turns. 90 in a first run (see what differs)."""
     batch: int = 1024
-    lr: float = 0.01
+    lr: float = 0.02
     """Of the further steps."""
-    questions: int = 24
+    questions: int = 48
     """Test questions of each kind and seed."""
     calibration: int = 100
     rounds: int = 2
