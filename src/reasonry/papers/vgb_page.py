@@ -78,7 +78,7 @@ def _learned(plan: Plan, rows: Sequence[Row]) -> Markup:
             bars = [[e.mean - e.low for _, e in found], [e.high - e.mean for _, e in found]]
             ax.errorbar(
                 [H + 0.06 * (at - 1.5) for H, _ in found], [e.mean for _, e in found], bars, marker="o",
-                color=series(0 if arm == ACTION else 2), linewidth=2, capsize=2,
+                color=series(DECODERS.index(arm)), linewidth=2, capsize=2,
                 linestyle="-" if min(plan.rollouts) == N else "--", label=f"{arm}, {N} rollouts",
             )  # fmt: skip
             at += 1
@@ -115,26 +115,29 @@ def _cost(plan: Plan, rows: Sequence[Row], verifier: str) -> Markup:
         if x is not None and y is not None:
             ax.plot([x.mean], [y.mean], "o", color=series(i), markersize=10, label=arm)
     ax.set_xlim(-0.03, 1.05)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(bottom=-5)
     ax.set_xlabel("share of attempts that give a right answer", color=MUTED)
     ax.set_ylabel("different right answers", color=MUTED)
     ax.legend(frameon=False, labelcolor=INK, fontsize=11, bbox_to_anchor=(1, 1), loc="upper left")
-    head = ["decoder", "right answers", "different", "mass of π* found", "share right", "calls an answer", "tokens an answer"]
+    head = ["decoder", "right", "different", "mass of π* found", "share right", "calls an answer", "tokens"]
     metrics = ("right", "different", "mass of π* found", "share right", "calls an answer", "tokens an answer")
-    digits = (0, 0, 3, 3, 0, 0)
+    digits = (0, 0, 2, 2, 0, 0)
     lines = [[arm, *(_said(spread(values(rows, arm, where, m)), d) for m, d in zip(metrics, digits, strict=True))] for arm in DECODERS]
     return figure_svg(figure, "Share right against different right answers") + table(head, lines)
 
 
 def _texts(plan: Plan, rows: Sequence[Row]) -> Markup:
-    head = ["", "log-probability, nats a token", "without e", "words known", "different", "tokens sampled", "verifier calls"]
-    metrics = ("log-probability", "without e", "known words", "different", "tokens sampled", "verifier calls")
+    head = ["", "log-probability, nats a token", "without e", "words known", "tokens sampled", "verifier calls"]
+    metrics = ("log-probability", "without e", "known words", "tokens sampled", "verifier calls")
     lines = [
-        [arm, *(_said(spread(values(rows, arm, TEXT, m)), 0 if m in metrics[4:] else 3) for m in metrics)]
+        [arm, *(_said(spread(values(rows, arm, TEXT, m)), 0 if m in metrics[3:] else 3) for m in metrics)]
         for arm in (PLAIN, OUTCOME, ACTION, FIRST)
     ]
     return table(head, lines)
 
 
 def _said(e: Estimate | None, digits: int = 3) -> str:
-    return "–" if e is None else f"{e.mean:.{digits}f}" + (f" ({e.low:.{digits}f} to {e.high:.{digits}f})" if e.n > 1 else "")
+    if e is None:
+        return "–"
+    mean, low, high = (f"{x:.{digits}f}" for x in (e.mean, e.low, e.high))
+    return mean if low == high else f"{mean} ({low}–{high})" if e.low >= 0 else f"{mean} ({low} to {high})"
