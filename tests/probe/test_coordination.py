@@ -473,6 +473,19 @@ def test_a_common_driver_fools_the_column_shuffle_and_not_the_functional_null():
     assert not found.above("I3")
 
 
+def test_being_part_of_the_sum_is_no_coalition():
+    """Loners that persist are told of by their own sum: above the column shuffle, which keeps it, not above nulls that make it anew."""
+    groups = [persistent(200, 4, 0.9, np.random.default_rng(i)) for i in range(8)]
+    kept = collectivity(groups, Options(surrogates=39, nulls=(COLUMN,)))
+    assert kept.above("I3")
+    assert kept.part_of_whole
+    assert kept.verdict is Verdict.NONE
+    for null in (COLUMN_SUM, FUNCTIONAL):
+        anew = collectivity(groups, Options(surrogates=39, nulls=(COLUMN, null)))
+        assert not anew.above("I3")
+        assert anew.verdict is Verdict.NONE
+
+
 def test_the_same_seed_gives_the_same_report():
     groups = [group(i) for i in range(3)]
     a, b, c = (collectivity(groups, Options(surrogates=29, seed=s)) for s in (0, 0, 1))

@@ -135,6 +135,10 @@ def warnings(r: Report) -> list[str]:
         )
     if len({len(g.actions) for g in r.groups}) > 1:
         made.append("Groups differ in length, and short ones are more biased: compare equally long ones with --first.")
+    if r.part_of_whole:
+        made.append(
+            "The signal is made of the actions, and only the nulls column-sum and functional make it anew: without them no I3 counts."
+        )
     if r.macro_entropy < LOW_ENTROPY:
         made.append(f"The group's signal has {r.macro_entropy:.2f} bit: nearly always one state, in which chance looks like structure.")
     filled, actions = sum(g.filled for g in r.groups), sum(g.actions.size for g in r.groups)

@@ -21,7 +21,7 @@ from reasonry.probe.coordination.differentiation import Ratio, identity_informat
 from reasonry.probe.coordination.group import Cut, Group
 from reasonry.probe.coordination.scores import Moves, joined, measure, moves, triplets
 from reasonry.probe.coordination.states import occupied_entropy
-from reasonry.probe.coordination.surrogates import COLUMN, FUNCTIONAL, ROW, Null
+from reasonry.probe.coordination.surrogates import COLUMN, COLUMN_SUM, FUNCTIONAL, ROW, Null
 from reasonry.probe.coordination.tables import JEFFREYS, Estimator, Floats
 from reasonry.probe.stats import Estimate, paired_difference, wilson
 
@@ -98,7 +98,7 @@ class Report:
     ratios: tuple[Ratio | None, ...]
     """Of numeric groups; empty for categories."""
     identity: tuple[float, ...]
-    """p-values of I(agent; state) against the row shuffle, by group; of categories."""
+    """p-values of I(agent; state) against the row shuffle in blocks, by group; of categories."""
     dropped: int
     """Series that never move, over all groups."""
     macro_entropy: float
@@ -126,14 +126,25 @@ class Report:
         return bool(tests) and all(t.above for t in tests)
 
     @property
+    def part_of_whole(self) -> bool:
+        """Whether the signal is made of the actions and no null made it anew: agents that persist then tell of it for being in it."""
+        anew = {t.null for t in self.tested} & {COLUMN_SUM.name, FUNCTIONAL.name}
+        return not anew and any(callable(g.macro) for g in self.groups)
+
+    @property
+    def coalitions(self) -> bool:
+        """Whether three agents tell of the group's next signal more than any null explains."""
+        return self.above("I3") and not self.part_of_whole
+
+    @property
     def verdict(self) -> Verdict:
         """Coalitions above the nulls and agents that differ: a collective. Agents that differ: an aggregate. Agents that move together, or
         coalitions without roles: oscillators. Raw synergy decides nothing, since independent agents that persist have it."""
         different = self.differentiation is not None and self.differentiation < LEVEL
         if different:
-            return Verdict.COLLECTIVE if self.above("I3") else Verdict.AGGREGATE
+            return Verdict.COLLECTIVE if self.coalitions else Verdict.AGGREGATE
         together = any(t.above for t in self.tested if t.score == "synchrony" and t.null in (COLUMN.name, "block"))
-        return Verdict.OSCILLATORS if together or self.above("I3") else Verdict.NONE
+        return Verdict.OSCILLATORS if together or self.coalitions else Verdict.NONE
 
 
 def collectivity(groups: Sequence[Group], options: Options = Options()) -> Report:
@@ -220,8 +231,12 @@ def _wilcoxon(difference: Floats) -> float | None:
 
 
 def _identity(group: Group, o: Options, number: int) -> float:
+    """The row shuffle in blocks of √T rounds: seats are exchanged for so long, and runs of a state within a block stay whole."""
     K = o.cut.states(group)
     states = o.cut.agents(group, group.actions)
     rng = np.random.default_rng([o.seed, len(o.nulls), number])
-    stack = rng.permuted(np.broadcast_to(states, (o.surrogates, *states.shape)), axis=2)
+    size = max(1, round(len(states) ** 0.5))
+    T, N = states.shape
+    seats = rng.permuted(np.broadcast_to(np.arange(N), (o.surrogates, -(-T // size), N)), axis=2).repeat(size, axis=1)[:, :T]
+    stack = states[np.arange(T)[:, None], seats]
     return p_value(float(identity_information(states[None], K)[0]), identity_information(stack, K), exact=False)
