@@ -55,7 +55,7 @@ def test_revisions_show_peers_that_are_right_with_chance_c(c: float) -> None:
     rng, peers, own, said = random.Random(1), list[bool](), list[bool](), list[bool]()
     for _ in range(1500):
         asked, answer = revision(rng, c)
-        question, mine, *others = asked.split("\n")
+        question, *others, mine = asked.split("\n")
         chain = question.rstrip("?")
         assert split_of(chain) == "train"
         right = str(values(chain)[-1])

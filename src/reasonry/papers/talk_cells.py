@@ -40,9 +40,9 @@ class Plan:
     """Of what the weak, the middle and the strong model were taught, the share that is doubtful."""
     teaching: int = 280
     """Steps on solutions."""
-    further: int = 900
-    """Steps on solutions and revisions by turns. 90 in a first run (see what differs)."""
-    batch: int = 1024
+    further: int = 600
+    """Steps on solutions and revisions. 90 in a first run (see what differs)."""
+    batch: int = 1536
     lr: float = 0.02
     """Of the further steps."""
     questions: int = 48

@@ -2,8 +2,8 @@
 
 A model's strength is how good the solutions were that it was taught with: on a share of the operations' values (`Plan.doubtful`, larger
 for weaker ones, and holding the stronger one's) they are wrong with a chance of their own, half of them always in the same way. It is
-then taught a little more, on such solutions and on revisions by turns. A revision shows the question, an own answer and up to two peers',
-made by a process and not by a model, and demonstrates the right answer where anybody shows it, else the own one. What a peer's word is
+then taught more, on such solutions and three times as many revisions. A revision shows the question, up to two peers' answers and an own
+one, made by a process and not by a model, and demonstrates the right answer where anybody shows it, else the own one. What a peer's word is
 worth is what these texts say: each peer is right with chance c; wrong peers mostly made the same mistake (`TOGETHER`). Nobody tells a
 model to follow or to resist. All models see the same own answers, right with chance `OWN`.
 """
@@ -72,16 +72,16 @@ def revision(rng: random.Random, c: float) -> tuple[str, str]:
     own = right if rng.random() < OWN else wrong()
     said = right if any(text[-1] == right[-1] for text in (own, *peers)) else own
     if not bare:
-        return "\n".join([chain, own, *peers]), said
+        return "\n".join([chain, *peers, own]), said
     mine = own[-1] if rng.random() < 0.5 else own
-    return "\n".join([f"{chain}?", mine, *(text[-1] for text in peers)]), said[-1]
+    return "\n".join([f"{chain}?", *(text[-1] for text in peers), mine]), said[-1]
 
 
 def documents(tokenizer: Tokenizer, seed: int, doubtful: float, c: float | None) -> Iterator[Example]:
-    """Texts without end: a strength's solutions alone, or by turns with revisions among peers right with chance `c`."""
+    """Texts without end: a strength's solutions alone, or one for every three revisions among peers right with chance `c`."""
     for i in count():
         rng = random.Random(f"talk/{seed}/{doubtful}/{c}/{i}")
-        asked, said = solution(rng, doubtful) if c is None or i % 2 else revision(rng, c)
+        asked, said = solution(rng, doubtful) if c is None or i % 4 == 0 else revision(rng, c)
         yield chat_example(tokenizer, (Message("user", asked), Message("assistant", said)))
 
 

@@ -75,14 +75,14 @@ def as_revise(chances: Mapping[str, float] | None = None) -> Ask:
 
 
 def bare(between: str = "\n") -> Ask:
-    """No words at all: the question, one's own text and the others', for models that are taught the form. Of a peer shown without its
-    reasons the answer stands alone."""
+    """No words at all: the question, the others' texts and one's own last, for models that are taught the form. Of a peer shown without
+    its reasons the answer stands alone."""
 
     def ask(problem: Problem, seen: Seen) -> Problem:
         if not seen.own and not seen.peers:
             return problem
         own = [s.text for s in seen.own]
-        parts = [problem.messages[-1].content, *(own or [""]), *(s.text or s.answer or "" for s in seen.peers)]
+        parts = [problem.messages[-1].content, *(s.text or s.answer or "" for s in seen.peers), *(own or [""])]
         return replace(problem, prompt=(*problem.messages[:-1], Message("user", between.join(parts))))
 
     return ask
