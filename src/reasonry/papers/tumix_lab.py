@@ -34,6 +34,8 @@ from reasonry.tasks.tools import Tool, tool
 TURN = Sampling(max_tokens=40)
 """The longest turn taught has 33 tokens."""
 ROWS, KV = 128, 131_072
+QUESTIONS = 4
+"""Makes the second run's questions new ones (see what differs in the paper's file)."""
 
 
 class Turn(msgspec.Struct):
@@ -113,7 +115,7 @@ class Lab:
 
     def questions(self, split: str, n: int) -> list[Problem]:
         """`n` questions of a split, the same at every call."""
-        return self.task.problems(split, n, inner_seed(self.seed, 3))
+        return self.task.problems(split, n, inner_seed(self.seed, QUESTIONS))
 
     async def said(self, group: str, agents: Sequence[str], rounds: int, problems: Sequence[Problem]) -> list[Told]:
         """What a group says about each question over a fixed number of rounds, asked once."""
@@ -162,6 +164,6 @@ async def opened(path: Path, plan: Plan, seed: int, start: Path) -> tuple[Lab, L
     path.mkdir(parents=True, exist_ok=True)
     lm = LocalLM(load_decoder(start, torch.float32), Tokenizer.load(start), "pocket", max_rows=ROWS, kv_tokens=KV)
     session = Sandbox(Limits(seconds=5.0, cpu_seconds=600)).session()
-    world = inner_seed(seed, 9)
+    world = inner_seed(seed, 9, QUESTIONS)
     kit = Kit(lm, interpreter(session), searches(world), SINGLE_BYTES, TURN)
     return Lab(path, plan, seed, kit, Mixture(world)), lm, session

@@ -37,6 +37,9 @@ MISLED = 0.2
 """How often steering without hints names another way than the right one."""
 SLIP = 0.25
 """The chance that a made-up peer errs in a sum it writes straight away."""
+MISCOPIED = (0.0, 0.3, 0.8)
+"""The chance that a made-up peer writes another number than the one it found or computed, drawn for each group; so a revision learns to
+trust its own tool."""
 FIRST = 12_000
 """Demonstrations before the first revision."""
 STEER = tuple(SINGLE_BYTES.steering.values())
@@ -165,16 +168,26 @@ def revised(mode: str, w: World, peers: Sequence[str], rng: random.Random) -> Tu
     return alone(mode, w, False, rng) if answer is None else [(f"<{answer}>", None)]
 
 
+def _miscopied(text: str, chance: float, rng: random.Random) -> str:
+    """With that chance another digit somewhere in the answer."""
+    found = _ANSWER.search(text)
+    if found is None or rng.random() >= chance:
+        return text
+    at = rng.randrange(found.start(1), found.end(1))
+    return text[:at] + rng.choice("123456789") + text[at + 1 :]
+
+
 def peers_of(w: World, rng: random.Random) -> list[str]:
     """What a made-up group said."""
     modes = list(LETTERS.values())
     some = rng.sample(modes, rng.randint(1, 4)) if rng.random() < 0.5 else modes
     made: list[str] = []
+    chance = rng.choice(MISCOPIED)
     for _ in range(rng.choice((2, 3, 5, 8, 15))):
         seen = replace(w, index=rng.choice(("exact", "noisy", "both")))
         again = made and rng.random() < 0.3
         turns = revised(rng.choice(some), seen, made, rng) if again else alone(rng.choice(some), seen, True, rng)
-        made.append(told(turns))
+        made.append(_miscopied(told(turns), chance, rng))
     rng.shuffle(made)
     return made
 
