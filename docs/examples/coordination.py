@@ -41,7 +41,14 @@ with open(folder / "log.jsonl", "w") as file:
     for game in range(8):
         for t, guesses in enumerate(team()):
             for i, guess in enumerate(guesses):
-                file.write(json.dumps({"group": f"game {game}", "round": t, "agent": f"agent {i}", "action": guess}) + "\n")
+                row = {
+                    "group": f"game {game}",
+                    "round": t,
+                    "agent": f"agent {i}",
+                    "action": guess,
+                    "target": 280,
+                }  # the sum of their places
+                file.write(json.dumps(row) + "\n")
 
 read = read_groups(folder / "log.jsonl")
 together = collectivity(read.groups, Options(surrogates=30))
