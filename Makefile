@@ -4,7 +4,7 @@
 # They need Python 3.11 or newer with venv, and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs tables readme bench picture clean
+.PHONY: help demo test docs tables readme bench picture steps clean
 SHELL := /bin/bash
 
 BIN := .venv/bin
@@ -41,6 +41,9 @@ readme: .venv/.core
 picture:  # of the newest report; needs chromium
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1000,1080 --screenshot=docs/report.png \
 		"file://$$(ls -td $(CURDIR)/runs/compare-*/report.html | head -n 1)"
+
+steps: .venv/.core  # the picture of a sudoku being solved, one that was not trained on
+	$(BIN)/reasonry solve --model trm-sudoku9 --out docs/trm-steps.svg '..4....13/5..3...../..6.....4/.459.1.../8...2.5../96.....7./48.2..7../6..13..8./1.76...92'
 
 bench: .venv/.test
 	$(BIN)/python tools/bench.py

@@ -1,6 +1,7 @@
 """A network's card says what was measured, and nothing else."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from reasonry.core import UserError
+from reasonry.core import Budget, Problem, UserError
+from reasonry.evaluate.networks import bound
 from reasonry.evaluate.trm_card import Sizes, main, measure, render, rollouts, row, steps_shown
+from reasonry.tasks import sudoku
+from reasonry.tasks.sudoku import Sudoku
 from reasonry.worlds.grids import MazeWorld, SudokuWorld, make
 from reasonry.worlds.trm import TRM
-from reasonry.worlds.trm_folder import load_trm, save_trm
+from reasonry.worlds.trm_folder import find_trm, load_trm, save_trm
 from reasonry.worlds.trm_infer import Curve
 from reasonry.worlds.trm_settings import TRMSettings
 
@@ -69,3 +73,24 @@ def test_another_network_has_no_such_card(tmp_path):
     other = save_trm(TRM(SETTINGS.shape(6, 121, 0)), MazeWorld(5), tmp_path / "maze")
     with pytest.raises(UserError, match="no sudoku network"):
         measure(other, SIZES)
+
+
+def test_the_shipped_network_is_small_and_its_card_is_what_was_measured():
+    folder = find_trm("trm-sudoku9")
+    assert folder is not None
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 12e6
+    card = json.loads((folder / "card.json").read_text())
+    assert (folder / "README.md").read_text() == render("trm-sudoku9", card)
+    assert card["training"]["world"] == "sudoku9"
+    assert {"minimal", "24 clues", "36 clues", "gym:sudoku (reasoning-gym)"} <= {r["puzzles"] for r in card["rows"]}
+
+
+async def test_the_shipped_network_solves_the_puzzle_of_its_picture():
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    puzzle = re.search(r"--model trm-sudoku9 .*'([\d./]+)'", makefile)
+    assert puzzle is not None
+    task = Sudoku(9)
+    async with bound("trm-sudoku9", ["single"], task) as (_, solvers):
+        trace = await solvers[0](Problem("picture", puzzle[1]), Budget(), 0)
+    solved = next(sudoku.solutions([int(mark) for mark in puzzle[1].replace("/", "").replace(".", "0")], 9))
+    assert task.extract(trace.answer) == sudoku.show(solved, 9, "/")

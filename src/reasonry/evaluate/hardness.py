@@ -32,7 +32,7 @@ def hardness_words(h: Mapping[str, Any]) -> str:
     return (
         f"{h['clues_min']} to {h['clues_max']} clues (mean {h['clues_mean']}); a backtracking solver that always fills the blank with the "
         f"fewest candidates guesses {h['guesses_mean']} values on average (median {h['guesses_median']}, nine in ten below "
-        f"{h['guesses_90']}, most {h['guesses_max']}), none in {h['no_guess']:.1%} of them"
+        f"{h['guesses_90']}, most {h['guesses_max']}), none in {100 * h['no_guess']:.1f} % of them"
     )
 
 

@@ -138,7 +138,12 @@ def measure(folder: Path, sizes: Sizes) -> dict[str, Any]:
 
 def percent(e: Sequence[float]) -> str:
     """A share with its interval."""
-    return f"{100 * e[0]:.1f} % ({100 * e[1]:.1f}–{100 * e[2]:.1f})"
+    return f"{plain(e[0])} ({100 * e[1]:.1f}–{100 * e[2]:.1f})"
+
+
+def plain(share: float) -> str:
+    """A share without one."""
+    return f"{100 * share:.1f} %"
 
 
 def render(name: str, c: Mapping[str, Any]) -> str:
@@ -147,7 +152,7 @@ def render(name: str, c: Mapping[str, Any]) -> str:
     shown, size = list(first["exact"]), f"{t['world'][-1]}×{t['world'][-1]}"
     bands = [f"| {band(b)} | {b['puzzles']} | {percent((b['exact'], b['low'], b['high']))} |" for b in c["by_guesses"]]
     rolled = [f"| {r['K']} | {percent(r['chosen'])} | {percent(r['any'])} |" for r in c["rollouts"]]
-    hints = f" Of these, {t['hints']:.0%} were shown with some cells given away." if t["hints"] else ""
+    hints = f" Of these, {plain(t['hints'])} were shown with some cells given away." if t["hints"] else ""
     kind = "minimal ones, of which no clue can be taken away" if t["clues"] is None else f"with {t['clues']} clues"
     return f"""---
 license: apache-2.0
@@ -163,7 +168,7 @@ at the {c["step_seconds"]:.2f} s a step that the card's command measures. Begun 
 (seed {t["seed"]}, commit {c["began"]["commit"]}), ended with `--resume --steps {steps}`; the weights are the best by validation puzzles.
 Measured by `python -m reasonry.evaluate.trm_card {name}` on puzzles whose solutions are those of no training puzzle.
 
-**It solves {percent(first["exact"][str(trained)])} of minimal puzzles**, and fills {first["blanks"]:.1%} of their blanks rightly.
+**It solves {percent(first["exact"][str(trained)])} of minimal puzzles**, and fills {plain(first["blanks"])} of their blanks rightly.
 They have {hardness_words(first["hardness"])}.
 
 ## Whole grids right, by kind of puzzle and supervision steps
@@ -194,9 +199,9 @@ puzzles, {trained} steps. "Chosen": the one that the halting head likes best.
 
 def _line(r: Mapping[str, Any], trained: int) -> str:
     h = r["hardness"]
-    steps = (percent(e) if int(step) == trained else f"{e[0]:.1%}" for step, e in r["exact"].items())
-    ends = f"{h['clues_mean']:.1f} | {h['guesses_mean']:.1f} | {h['no_guess']:.0%} | {' | '.join(steps)}"
-    return f"| {r['puzzles']} | {r['n']} | {ends} | {r['blanks']:.1%} | {r['halting_right']:.1%} |"
+    steps = (percent(e) if int(step) == trained else plain(e[0]) for step, e in r["exact"].items())
+    ends = f"{h['clues_mean']:.1f} | {h['guesses_mean']:.1f} | {plain(h['no_guess'])} | {' | '.join(steps)}"
+    return f"| {r['puzzles']} | {r['n']} | {ends} | {plain(r['blanks'])} | {plain(r['halting_right'])} |"
 
 
 @click.command()
