@@ -105,7 +105,7 @@ def test_leaves_of_the_taxonomy_point_to_files_or_give_a_reason():
         assert leaf.where
         if leaf.state is State.PART:
             assert (SOURCE / leaf.where).is_file(), leaf
-        named = re.findall(r"\w+/\w+\.py", leaf.where)
+        named = re.findall(r"[\w/]+/\w+\.py", leaf.where)
         assert all((SOURCE / path).is_file() for path in named), leaf
     assert len({(leaf.section, leaf.leaf) for leaf in TAXONOMY}) == len(TAXONOMY)
     assert {leaf.section[0] for leaf in TAXONOMY} == set("34567")
