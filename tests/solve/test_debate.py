@@ -122,8 +122,16 @@ class Says:
 )  # fmt: skip
 async def test_the_gate(own: str | None, new: str, said: str, gate: str, checks: int) -> None:
     """An answer is left only where its own check fails or the new one's passes; each check is paid for."""
-    asked = replace(ASKED, meta={"own_text": own})
-    t = await Gated(Says(new), recalculated(hash_answer), hash_answer)(asked, Budget(), 0)
+    seen = Seen(() if own is None else (Said("me", 0, own, hash_answer(own)),), PEERS)
+    asked = recalling(in_words())(ASKED, seen)
+    assert asked.messages != ASKED.messages
+
+    def of_the_question(problem: Problem, text: str) -> bool | None:
+        assert problem.messages == ASKED.messages
+        assert problem.answer is None
+        return recalculated(hash_answer)(problem, text)
+
+    t = await Gated(Says(new), of_the_question, hash_answer)(asked, Budget(), 0)
     assert (t.answer, t.meta["gate"], t.cost.verifier_calls) == (said, gate, checks)
     assert t.cost == sum((s.cost for s in t.segments), Cost())
     short = await Gated(Says(new), recalculated(hash_answer), hash_answer)(asked, Budget(verifier_calls=1), 0)

@@ -141,11 +141,12 @@ def _same(value: str, other: str) -> bool:
 
 
 def recalling(ask: Ask) -> Ask:
-    """The same words; an agent's own last turn is kept in `meta` for the gate."""
+    """The same words; an agent's own last turn, and the question before it was dressed in words, are kept in `meta` for the gate."""
 
     def kept(problem: Problem, seen: Seen) -> Problem:
         own = next((s.text for s in reversed(seen.own) if s.answer is not None), None)
-        return replace(ask(problem, seen), meta={**problem.meta, "own_text": own})
+        question = [[m.role, m.content] for m in problem.messages]
+        return replace(ask(problem, seen), meta={**problem.meta, "own_text": own, "question": question})
 
     return kept
 
@@ -172,7 +173,7 @@ class Gated:
             return replace(trace, meta={**trace.meta, "gate": "same"})
         if budget.verifier_calls is not None and budget.verifier_calls < checks.verifier_calls:
             return replace(trace, answer=own, meta={**trace.meta, "gate": "held"})
-        blind = replace(problem, answer=None)
+        blind = replace(problem, prompt=tuple(Message(*m) for m in problem.meta["question"]), answer=None)
         free = self.check(blind, own) is False or (new is not None and self.check(blind, trace.answer) is True)
         last = trace.segments[-1]
         segments = (*trace.segments[:-1], replace(last, cost=last.cost + checks))
