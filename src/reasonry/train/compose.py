@@ -33,6 +33,7 @@ from reasonry.train.curriculum import (
     scaling_inter,
 )
 from reasonry.train.entry import Entry
+from reasonry.train.exchange_reward import agreement
 from reasonry.train.hero import SCORE, Hero, broken, scored_by
 from reasonry.train.kl import InLoss, k3
 from reasonry.train.objective import Objective
@@ -88,6 +89,8 @@ def reward_of(s: Settings) -> Reward:
     signals: list[tuple[str, Signal]] = [("score", verdict) if s.tool_reward is None else ("tool_aware", FORMS[s.tool_reward])]
     if s.overlong is not None:
         signals.append(("overlong", overlong(*s.overlong)))
+    if s.agreement is not None:
+        signals.append(("agreement", agreement(s.agreement)))
     for place in s.functions:
         function = imported(place)
         signals.append((function.__name__, trl_reward(function)))

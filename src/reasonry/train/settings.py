@@ -140,6 +140,9 @@ class Settings:
     """HERO, which joins verdict and reward model on any objective; options alpha, beta, w_min, w_max, k, … of `train.hero.Hero`."""
     weights: dict[str, float] | None = None
     """Of the signals: `score` (the verdict), `overlong`, the functions' names. Left out: each counts once."""
+    agreement: float | None = None
+    """What an agent of an exchange pays, as the signal `agreement`, for going over to a peer's answer without a word of its own; a change
+    to the right answer earns 1 (`train.exchange_reward`)."""
     tool_reward: Literal["code", "paper"] | None = None
     """In place of `score`, GRPO-TCR's `tool_aware`: 1 for right, from -1 for wrong, less badly with calls; as in its code or its paper."""
     profile: str | None = None
