@@ -94,7 +94,8 @@ class Catalogue:
         if spec is None and (place := _PLACE.search(unquote(said))):
             raise Refusal(f"{place[1]} names a model, a file or a tool, which only who starts the server may; leave it out", "solver")
         try:
-            return lm, build_choice(with_options(spec or said, _sampling(ask)), lm, AnyQuestion(), self.opened)
+            held = Opened({("lm", name): served for name, served in self.lms.items()}) if spec is None else self.opened
+            return lm, build_choice(with_options(spec or said, _sampling(ask)), lm, AnyQuestion(), held)
         except UserError as error:
             raise Refusal(str(error), "solver" if ask.solver else "model") from None
 
