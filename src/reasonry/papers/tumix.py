@@ -103,8 +103,8 @@ PAPER = Paper(
         "with slips among the peers of the demonstrations, more of these, and new test questions.",
         "To fit the time, questions were cut, not arms.",
     ),
-    fails_when="Where one agent has every tool: copies of it with a vote do as well for the same tokens, and rounds have nothing to add. "
-    "And where different agents share their blind spots as copies do: the explicit model's advantage is then zero.",
+    fails_when="Where an agent works worse for being shown others: copies of the best one lose by talking, most on questions that need two "
+    "tools in turn. And where different agents share their blind spots as copies do: the explicit model's advantage is then zero.",
     claims=CLAIMS,
     run=run,
 )
