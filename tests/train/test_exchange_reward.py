@@ -30,7 +30,7 @@ def signal(t: Trajectory, answer: Any = "5", **more: float) -> float:
     return found["agreement"]
 
 
-FIRST = {"a": ("2+3=5\n#### 5", "5"), "b": ("2+3=6\n#### 6", "6")}
+FIRST: dict[str, tuple[str, str | None]] = {"a": ("2+3=5\n#### 5", "5"), "b": ("2+3=6\n#### 6", "6")}
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ PAPER = Paper(
         "With bare answers peers show a digit, and a revision is a digit; else all show and write derivations.",
         "This is the second run, with more teaching, on new questions and with the same rules. In a first one revisions were taught for 90 "
         "steps, and its own control gave it away: agents that were shown nobody lost their right answers too (.69 to .23), so that what "
-        "was lost among peers was not conformity.",
+        "was lost among peers was not conformity. Of the second run the gate's debates alone were "
+        "made twice: at first it checked the wrong prompt.",
         "48 questions of each kind and 3 seeds, which draw questions and samples; the models are taught once, so intervals do not cover "
         "another teaching. All ten groups with 95 %; four mixed groups with 50 % and for controls and gate; one with 80 %. The design was "
         "400 questions, 5 seeds and all ten groups throughout, and was cut for time.",
@@ -86,9 +87,9 @@ PAPER = Paper(
         "Unrelated rationales are tried with derivations alone: a digit from another question looks like any digit.",
         "Gate, weights, votes over all rounds and early stops make the paper's recommendations concrete; it does not test them.",
     ),
-    fails_when="Agents trust peers who are weaker than they are: a strong one between two weak ones gives up right answers for one "
-    "nobody can check. Where errors are independent and peers as good as oneself, talk moves individuals towards the vote and adds nothing "
-    "to it; the same calls spent on answers given alone are worth more.",
+    fails_when="Bare answers, which nobody can check: a strong agent between two weak ones gives up right answers for theirs. And words "
+    "about something else, which these models follow as if they were peers'. Explicit rules show the rest without any model: where agents "
+    "copy, the gain of a vote over one agent is lost.",
     claims=CLAIMS,
     run=run,
 )

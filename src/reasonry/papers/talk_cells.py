@@ -34,7 +34,7 @@ HIGH, LOW, BETWEEN = 0.95, 0.5, 0.8
 
 @dataclass(frozen=True)
 class Plan:
-    """The sizes, chosen in a pilot on validation questions."""
+    """The sizes. Doubt and the steps on solutions were chosen in pilots on validation questions."""
 
     doubtful: tuple[float, float, float] = (0.4, 0.2, 0.04)
     """Of what the weak, the middle and the strong model were taught, the share that is doubtful."""

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from reasonry.core import Evidence
 from reasonry.evaluate.page import INK, MUTED, Section, axes, figure_svg, series, table
 from reasonry.papers.evidence_page import evidence_page
-from reasonry.papers.talk_cells import CLAIMS, CLOSE, GROUPS, HIGH, KINDS, LOW, MIXED, Found, Plan
+from reasonry.papers.talk_cells import CLAIMS, CLOSE, GROUPS, HIGH, KINDS, LOW, MIXED, WEAK_MAJORITY, Found, Plan
 from reasonry.papers.talk_findings import by_problem, every_round, mean_at, pick, pooled, stopped, vote_at
 from reasonry.probe.flips import flips
 from reasonry.probe.seeds import gap, level
@@ -56,7 +56,7 @@ def _groups(found: Found) -> Markup:
                 y, colour = at + 0.3 * i, series(i)
                 ax.plot([before.mean, after.mean], [y, y], color=colour, linewidth=2)
                 ax.plot([before.mean], [y], "o", markerfacecolor="none", markeredgecolor=colour, markersize=7)
-                label = f"taught with {100 * cell.prior:.0f} %" if (kind, group) == (KINDS[0], CLOSE[0]) else None
+                label = f"taught with {100 * cell.prior:.0f} %" if (kind, group) == (KINDS[0], WEAK_MAJORITY) else None
                 ax.plot([after.mean], [y], "o", color=colour, markersize=7, label=label)
             labels.append((at + 0.15, f"{group}, {kind}"))
             at += 1
