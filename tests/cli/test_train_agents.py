@@ -57,7 +57,8 @@ def test_validation_from_a_file_is_held_out_of_the_profile(tmp_path: Path) -> No
 def test_the_recipes_reward_is_the_papers() -> None:
     recipe = recipe_of(read(Settings, open_toml("grpo-tcr")))
     assert recipe.reward.signals[0] is FORMS["code"]
-    assert recipe.updates == 4
+    assert recipe.minibatches == 4
+    assert recipe.updates == 1
 
 
 def test_the_recipe_runs_and_its_log_counts_calls(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_the_recipe_runs_and_its_log_counts_calls(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     rated = [Rated(p, 2, 4, "another") for p in load_task("calc").problems("train", 4, 0)]
     path.write_text("".join(line_of(r) + "\n" for r in rated))
-    sets = ["steps=1", "prompts=2", "group=2", "updates=1", "reference=false", f"profile={path}"]
+    sets = ["steps=1", "prompts=2", "group=2", "minibatches=2", "reference=false", f"profile={path}"]
     arguments = ["train", "--recipe", "grpo-tcr", "--out", str(tmp_path / "run"), *(w for s in sets for w in ("--set", s))]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert result.exit_code == 0
