@@ -79,9 +79,12 @@ def _parts(code: str, name: str) -> list[Any]:
 
 
 def _show(error: BaseException, code: str, name: str, frames: Any) -> None:
-    import linecache
-    import traceback
-
+    try:
+        import linecache
+        import traceback
+    except (OSError, MemoryError):  # it holds every file or byte that it may: without the lines, then
+        sys.__excepthook__(type(error), error, frames)
+        return
     linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
     traceback.print_exception(type(error), error, frames)
 
