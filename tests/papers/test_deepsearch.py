@@ -137,6 +137,7 @@ SMALL = Plan(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_resumes_to_the_same_evidence(tmp_path: Path) -> None:
     """Tiny from end to end; with some of its results taken away it measures the same again, and every claim has a finding."""
     whole = run_experiment(tmp_path / "run", (0,), SMALL)

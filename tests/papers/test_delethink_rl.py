@@ -232,6 +232,7 @@ def test_intervals_are_over_seeds_and_over_problems_where_there_is_one_seed() ->
     assert level({}) is None
 
 
+@pytest.mark.slow
 def test_a_run_is_stored_reported_and_not_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All arms at tiny size. A second call trains nothing; an arm that was lost comes out the same; claims and plots are on the page."""
     monkeypatch.setattr(delethink_rl_start, "SHAPE", TINY)

@@ -125,6 +125,7 @@ def test_where_an_arm_stops_does_not_depend_on_where_it_was_killed():
     assert next_stop(PLAN, 20_000, whole) == next_stop(PLAN, 20_000, [*whole, *steps([90.0] * 14)[10:]])
 
 
+@pytest.mark.slow
 async def test_an_arm_goes_on_where_it_was_left(tmp_path: Path):
     """Training is not repeated, the examination is; its rows are the same."""
     begin = start(TINY.model, TINY.teaching, 0, tmp_path / "start")
@@ -139,6 +140,7 @@ async def test_an_arm_goes_on_where_it_was_left(tmp_path: Path):
     assert len(log_of(Run(tmp_path / RAMP, {}))) == len(first.log)
 
 
+@pytest.mark.slow
 async def test_curricula_that_are_the_same_training_leave_the_same_weights(tmp_path: Path):
     """h1's oracle, with the real loop and a language model, to the last bit."""
     found = await same_weights(replace(PLAN, H=2), model_folder("pocket-1m"), tmp_path, 0)

@@ -192,6 +192,7 @@ def test_the_extractors_truth_is_its_own_ceiling_and_dropping_is_seeded() -> Non
     assert marks(texts, fewer.spans) <= found
 
 
+@pytest.mark.slow
 def test_a_run_is_stored_reported_and_not_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All arms at tiny size. A second call trains nothing; an arm that was lost comes out the same; claims and plots are on the page."""
     monkeypatch.setattr(hicra_start, "SHAPE", TINY)

@@ -160,11 +160,13 @@ def covered(last: float, start_weight: float | None, runs=60) -> np.ndarray:
     return held / runs
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say():
     """In 60 simulated runs no number's 95 % interval, nor the forecast's, misses more often than three standard errors (0.085) allow."""
     assert (covered(16_000.0, 1.0) >= 0.865).all()
 
 
+@pytest.mark.slow
 def test_holding_a_measured_start_exact_makes_intervals_too_narrow():
     """Why R_0's own noise is carried (departure 2): held exact, C_mid's interval misses the truth far more often than 1 in 20."""
     assert covered(16_000.0, None)[2] < 0.865 <= covered(16_000.0, 1.0)[2]
