@@ -24,7 +24,7 @@ test: .venv/.test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python tools/tables.py --check
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # For maintainers.
 
