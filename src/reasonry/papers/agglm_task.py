@@ -19,7 +19,7 @@ from typing import Literal
 
 from reasonry.core import Message, Problem, Verdict
 from reasonry.tasks.judges import Judge
-from reasonry.tasks.skill import Draft, draw_problems, split_of
+from reasonry.tasks.skill import Draft, draw_problems, of_split, split_of
 
 STEPS = 4
 OPERATIONS = "abcdefghijkl"
@@ -122,12 +122,7 @@ class Chains:
 
     def problems(self, split: str, n: int | None = None, seed: int = 0) -> list[Problem]:
         """`n` different problems of a split. Raises UserError without `n`."""
-
-        def draw(rng: random.Random) -> Draft | None:
-            draft = self.draw(rng)
-            return draft if split_of(draft.key) == split else None
-
-        return draw_problems(self.name, split, n, seed, draw)
+        return draw_problems(self.name, split, n, seed, of_split(self.draw, split))
 
     def extract(self, text: str) -> str | None:
         """The last digit."""

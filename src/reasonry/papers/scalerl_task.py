@@ -21,7 +21,7 @@ from pathlib import Path
 from reasonry.core import Problem, Verdict
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.papers.taught import SMALL, Teaching, characters, fresh, taught
-from reasonry.tasks.skill import Draft, draw_problems, split_of
+from reasonry.tasks.skill import Draft, draw_problems, of_split, split_of
 from reasonry.train.sft import Example
 
 SMALLEST, LARGEST = 1, 9
@@ -51,12 +51,7 @@ class Sums:
 
     def problems(self, split: str, n: int | None = None, seed: int = 0) -> list[Problem]:
         """`n` different problems of a split. Raises UserError as `draw_problems` does."""
-
-        def draw(rng: random.Random) -> Draft | None:
-            draft = self.draw(rng)
-            return draft if split_of(draft.key) == split else None
-
-        return draw_problems(self.name, split, n, seed, draw)
+        return draw_problems(self.name, split, n, seed, of_split(self.draw, split))
 
     def work(self, problem: Problem, rng: random.Random) -> str:
         """A demonstration, which may estimate."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from reasonry.core import Problem, Verdict
 from reasonry.papers.agglm_task import OPERATIONS, STEPS, Chains, apply, read_answer, right_steps, slipped, values, worked
 from reasonry.tasks.judges import Judge
-from reasonry.tasks.skill import Draft, draw_problems, split_of
+from reasonry.tasks.skill import Draft, draw_problems, of_split
 from reasonry.tasks.tools import calculator
 
 _FACTORS = {"j": 3, "k": 7, "l": 9}
@@ -43,12 +43,7 @@ class Bare:
 
     def problems(self, split: str, n: int | None = None, seed: int = 0) -> list[Problem]:
         """`n` different problems of a split. Raises UserError without `n`."""
-
-        def draw(rng: random.Random) -> Draft | None:
-            draft = self.draw(rng)
-            return draft if split_of(draft.key) == split else None
-
-        return draw_problems(self.name, split, n, seed, draw)
+        return draw_problems(self.name, split, n, seed, of_split(self.draw, split))
 
     def extract(self, text: str) -> str | None:
         """The digit."""

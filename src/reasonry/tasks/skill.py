@@ -71,6 +71,16 @@ def draw_problems(name: str, split: str, n: int | None, seed: int, draw: Callabl
     return list(found.values())
 
 
+def of_split(draw: Callable[[random.Random], Draft], split: str) -> Callable[[random.Random], Draft | None]:
+    """`draw` for `draw_problems`: a problem's key says which split it is of; one of another is `None`."""
+
+    def kept(rng: random.Random) -> Draft | None:
+        draft = draw(rng)
+        return draft if split_of(draft.key) == split else None
+
+    return kept
+
+
 @dataclass(frozen=True, slots=True)
 class Skill:
     """A task (`core.Task`) that knows how its problems are solved. A value: the functions are its parts."""
@@ -95,12 +105,7 @@ class Skill:
 
     def problems(self, split: str, n: int | None = None, seed: int = 0) -> list[Problem]:
         """`n` different problems of a split. Raises UserError without `n`, or when the options leave fewer than `n` problems."""
-
-        def draw(rng: random.Random) -> Draft | None:
-            draft = self.draw(rng)
-            return draft if split_of(draft.key) == split else None
-
-        return draw_problems(self.name, split, n, seed, draw)
+        return draw_problems(self.name, split, n, seed, of_split(self.draw, split))
 
     def extract(self, text: str) -> str | None:
         """What follows the last `#### `."""

@@ -66,8 +66,8 @@ class Files(WeightTransferEngine):
 
     @staticmethod
     def trainer_send_weights(iterator: Iterator[Any], trainer_args: dict[str, Any] | Any) -> None:
-        """The trainer's side is `VLLM.take`."""
-        raise NotImplementedError
+        """Never called here, as vLLM's base class demands it: the trainer writes the file itself (`VLLM.take`)."""
+        raise RuntimeError("weights reach vLLM as files that VLLM.take writes, not from an iterator; use VLLM.take")
 
 
 def register() -> None:
