@@ -195,3 +195,40 @@ async def test_a_sequence_takes_slots_from_requests_which_then_go_on():
         with await model.sequence(prompt(90, 1)) as s:
             assert close(await s.logits(), plain(prompt(90, 1)))
         assert (await request).ids == alone.ids
+
+
+async def test_scored_tokens_get_the_log_probabilities_of_the_whole_context_and_stay():
+    """Whether the last token before them was computed, is pending, or was cut back to: an off-by-one here would shift every token's."""
+    async with lm() as model, lm() as other:
+        with await model.sequence(prompt(20)) as s:
+            for ready in ("computed", "sampled", "truncated"):
+                if ready == "sampled":
+                    await s.sample(Sampling(seed=1))
+                if ready == "truncated":
+                    s.truncate(len(s) - 3)
+                before, ids = s.ids, prompt(9, seed=2)
+                found = await s.score(ids)
+                assert s.ids == (*before, *ids)
+                assert found == pytest.approx(await other.score(before, ids), abs=1e-5)
+            assert await s.score([]) == ()
+            assert close(await s.logits(), plain(s.ids))
+
+
+async def test_scores_are_the_same_bits_in_one_piece_and_in_many():
+    async with lm() as model:
+        with await model.sequence(prompt(20)) as whole, await model.sequence(prompt(20)) as parts:
+            ids = prompt(12, seed=4)
+            assert await whole.score(ids) == (*await parts.score(ids[:1]), *await parts.score(ids[1:5]), *await parts.score(ids[5:]))
+
+
+async def test_drafts_of_any_lengths_draw_what_one_completion_draws():
+    async with lm() as model:
+        sampling = Sampling(max_tokens=12, temperature=0.8, seed=7)
+        wanted = await model.complete(tuple(prompt(20)), sampling)
+        with await model.sequence(prompt(20)) as s:
+            found: list[int] = []
+            for n in (1, 4, 2, 5):
+                found += (await s.draft(sampling.with_(max_tokens=n), first_draw=len(found))).sampled
+            assert tuple(found) == wanted.ids
+            assert s.cost.calls == 1
+            assert s.cost.completion_tokens == 12

@@ -212,6 +212,11 @@ class Engine:
         for (job, n), end in zip(members, ends, strict=True):
             if job.score_from is not None:
                 done = job.row.computed
+                if done == job.score_from and not job.logprobs and job.row.hidden is not None:  # the state that predicts the first is old
+                    hidden = torch.cat((hidden, job.row.hidden[None]))
+                    flat.append(len(hidden) - 1)
+                    targets.append(job.row.ids[done])
+                    owners.append(job)
                 first, stop = max(done, job.score_from - 1 + len(job.logprobs)), min(done + n, len(job.row.ids) - 1)
                 flat += range(end - n + 1 + first - done, end - n + 1 + stop - done)
                 targets += job.row.ids[first + 1 : stop + 1]

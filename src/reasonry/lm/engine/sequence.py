@@ -83,6 +83,28 @@ class Sequence:
         if self._row.pending:
             await self._do(Job(self._row, steered=True))
 
+    async def draft(self, sampling: Sampling, end_ids: frozenset[int] = frozenset(), first_draw: int = 0) -> Job:
+        """Samples on until `sampling` or an end id ends it, and keeps what it sampled, priced as steps of this sequence.
+
+        The t-th token drawn gets the random number `first_draw + t` of the sampling's seed, so that drafts which begin at a reply's n-th
+        token with `first_draw` n draw, whatever their lengths, as one completion would.
+        """
+        self._needs_last()
+        return await self._do(Job(self._row, steered=True, sampling=sampling, end_ids=end_ids, first_draw=first_draw))
+
+    async def score(self, ids: Iterable[int]) -> tuple[float, ...]:
+        """Appends `ids` and hands back the log-probability of each under the model's own distribution, all in one pass."""
+        ids = list(ids)
+        self._needs_last()
+        if not ids:
+            return ()
+        with self._engine.lock:
+            start = len(self._row.ids)
+            self._row.add_ids(ids)
+        self._appended += len(ids)
+        job = await self._do(Job(self._row, steered=True, score_from=start))
+        return tuple(job.logprobs)
+
     async def logits(self) -> Tensor:
         """The model's own logits [V] for the next token, in fp32."""
         self._needs_last()
