@@ -22,11 +22,12 @@ class Plan:
     """How large the experiment is. The stored evidence uses the defaults."""
 
     base_steps: int = 500
-    """Of the model that is patched, trained with full attention on both kinds of stream."""
-    steps: int = 250
+    """Of the model that is patched, trained with full attention on both kinds of stream, `base_rows` streams a step."""
+    base_rows: int = 32
+    steps: int = 800
     """Of distillation, for every cell."""
-    rows: int = 32
-    lr: float = 3e-3
+    rows: int = 16
+    lr: float = 1e-2
     windows: tuple[int, ...] = (8, 16, 24)
     """Tested; one sink each."""
     totals: tuple[int, ...] = (10, 14, 18, 24, 32)

@@ -26,8 +26,7 @@ def report(plan: Plan, rows: Sequence[Row], evidence: Evidence) -> str:
         ),
         Section(
             "Seed by seed", _seeds(plan, rows),
-            "Right beyond the middle window. Every seed has a base model of its own, and its cells the same number of steps: some have "
-            "learnt to use the state by then, others have not. So the intervals over seeds are wide.",
+            "Right beyond the middle window. Every seed has a base model of its own, and its cells the same number of steps.",
         ),
         Section(
             "Many keys, each to be recalled exactly", _lines(plan, rows, "many keys"),
