@@ -212,8 +212,8 @@ PAPER = Paper(
     differs=(
         "A two-block model of our own on streams of notes instead of Qwen2.5 on long documents.",
         "Windows of 8 to 24 tokens and one sink; drawn in training from five totals, anew for every batch.",
-        "800 steps of distillation on 16 streams, not 740 on longer texts. This is the second run: in the first, 250 steps at a third of the "
-        "rate, one seed of three had learnt to use the state, and nothing could be said of memory. Rate and steps were then chosen on "
+        "800 steps of distillation on 16 streams, not 740 on longer texts. This is the second run: in the first, 250 steps at a third of "
+        "the rate, one seed of three had learnt to use the state, and nothing could be said of memory. Rate and steps were then chosen on "
         "streams of a seed that is not among those tested.",
         "The norm and the gate of the reading side, and the initial values, are those of the official code.",
         "A control that the paper lacks: another stream's values are written, so that what remains is recalibration.",
