@@ -83,7 +83,7 @@ def save_decoder(
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = 5_000_000_000,
 ) -> None:
-    """Writes a folder that this package, transformers and vLLM load.
+    """Writes a folder that this package, transformers and vLLM load. Of a model with thought embeddings transformers loads all but those.
 
     `like` is the folder the decoder came from: its config is kept where it still holds, its other files are carried over, and `tokenizer`
     need not be given. `dtype` is what to store (`None`: the weights' own). Each file appears whole or not at all.
@@ -180,7 +180,7 @@ def _shards(stored: Mapping[str, Tensor], dtype: torch.dtype, limit: int) -> Ite
 def _config(decoder: Decoder, dtype: torch.dtype, like: str | Path | None, tokenizer: Tokenizer | None, where: str) -> dict[str, Any]:
     raw = read_raw(Path(like)) if like is not None else {}
     if not raw or read_config(raw, where) != decoder.config:
-        raw = {k: v for k, v in raw.items() if not k.startswith("rope_")} | write_config(decoder.config, where)
+        raw = {k: v for k, v in raw.items() if not k.startswith(("rope_", "num_thoughts"))} | write_config(decoder.config, where)
     if tokenizer is not None and like is None:
         eos = tokenizer.eos_ids
         raw |= {

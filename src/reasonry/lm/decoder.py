@@ -8,6 +8,7 @@ What the forward pass is told rather than assumes, because later methods change 
 - *positions* [B, T] per token, so that parallel paths may share them;
 - *attend*, what the tokens look at (`nn.attention`): a causal prefix, a mask, an engine's key–value pool, a compressed memory;
 - *program*, which blocks to run in which order; a block run twice keeps keys and values apart by pass;
+- *thoughts* [B, T], which of a model's thought embeddings is added to a token's key and value, where it has such (ParaThinker);
 - *taps*, whose hidden states to hand back; *embeds* instead of ids; *edit_kv* on keys and values before rotation.
 
 Letters: B rows, T tokens, D width, V vocabulary, L blocks, Hq and Hkv query and key–value heads, K head size.
@@ -60,6 +61,9 @@ class DecoderConfig:
     """Qwen3 has it: RMS norm over each head's query and key."""
     tie_embeddings: bool = True
     """Whether the output layer is the embedding matrix."""
+    num_thoughts: int = 0
+    """J + 1: thought embeddings of every block, number 0 for what all paths share, number j for the path tagged j (ParaThinker,
+    arXiv 2509.04475, eq. 4 and 5). 0: there are none. Not in Hugging Face's families: their loaders leave the embeddings out."""
     fp32_head: bool = False
     """Whether logits are multiplied in float32 whatever the weights' dtype (ScaleRL, arXiv 2510.13786). No checkpoint's: a choice of who
     runs it, `decoder.config = replace(decoder.config, fp32_head=True)`. The engine and the trainer both ask `Decoder.logits`, and copies
@@ -88,13 +92,21 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(c.num_heads * c.head_dim, c.hidden_size, bias=c.o_bias)
         self.q_norm = RMSNorm(c.head_dim, c.norm_eps) if c.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(c.head_dim, c.norm_eps) if c.qk_norm else nn.Identity()
+        self.thought = nn.Embedding(c.num_thoughts, c.head_dim) if c.num_thoughts else None
+        if self.thought is not None:
+            nn.init.zeros_(self.thought.weight)
 
-    def forward(self, site: Site, x: Tensor, turn: tuple[Tensor, Tensor], attend: Attend, edit_kv: EditKV | None) -> Tensor:
-        """x [B, T, D] -> [B, T, D]; `turn` is the rotation of these tokens' positions."""
+    def forward(
+        self, site: Site, x: Tensor, turn: tuple[Tensor, Tensor], attend: Attend, edit_kv: EditKV | None, thoughts: Tensor | None
+    ) -> Tensor:
+        """x [B, T, D] -> [B, T, D]; `turn` is the rotation of these tokens' positions, `thoughts` [B, T] are theirs."""
         heads = (*x.shape[:2], -1, self.head_dim)
         q = self.q_norm(self.q_proj(x).view(heads))
         k = self.k_norm(self.k_proj(x).view(heads))
         v = self.v_proj(x).view(heads)
+        if self.thought is not None:
+            t = self.thought.weight[0] if thoughts is None else self.thought(thoughts)[:, :, None]
+            k, v = k + t, v + t
         if edit_kv is not None:
             k, v = edit_kv(site, k, v)
         mixed = attend(site, x, rotate(q, *turn), rotate(k, *turn), v)
@@ -125,9 +137,11 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(c.hidden_size, c.norm_eps)
         self.mlp = MLP(c)
 
-    def forward(self, site: Site, x: Tensor, turn: tuple[Tensor, Tensor], attend: Attend, edit_kv: EditKV | None) -> Tensor:
+    def forward(
+        self, site: Site, x: Tensor, turn: tuple[Tensor, Tensor], attend: Attend, edit_kv: EditKV | None, thoughts: Tensor | None
+    ) -> Tensor:
         """x [B, T, D] -> [B, T, D]."""
-        x = x + self.self_attn(site, self.input_layernorm(x), turn, attend, edit_kv)
+        x = x + self.self_attn(site, self.input_layernorm(x), turn, attend, edit_kv, thoughts)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -151,10 +165,12 @@ class Decoder(nn.Module):
         taps: Collection[int] = (),
         embeds: Tensor | None = None,
         edit_kv: EditKV | None = None,
+        thoughts: Tensor | None = None,
     ) -> Hidden:
         """ids [B, T] (or `embeds` [B, T, D] with ids None) at positions [B, T] -> `Hidden`.
 
-        Rows differ only through `positions` and `attend`; one `program` holds for the whole call (`None`: every block once).
+        Rows differ only through `positions`, `thoughts` ([B, T]; `None`: 0 everywhere) and `attend`; one `program` holds for the whole
+        call (`None`: every block once). A model without thought embeddings computes the same whatever `thoughts` are.
         """
         x = self.embed_tokens(ids) if embeds is None else embeds
         turn = self.rotation(positions, x.dtype)
@@ -163,7 +179,7 @@ class Decoder(nn.Module):
         for layer in range(len(self.layers)) if program is None else program:
             if layer in taps and layer not in tapped:
                 tapped[layer] = x
-            x = self.layers[layer](Site(layer, passes[layer]), x, turn, attend, edit_kv)
+            x = self.layers[layer](Site(layer, passes[layer]), x, turn, attend, edit_kv, thoughts)
             passes[layer] += 1
         if len(self.layers) in taps:
             tapped[len(self.layers)] = x
@@ -184,14 +200,14 @@ class Decoder(nn.Module):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Fresh weights: embeddings normal with deviation 0.02, matrices with 1/√(inputs), those into the residual stream narrower by
-        √(2L), norms one, biases zero.
+        √(2L), norms one, biases and thought embeddings zero.
 
         Not the 0.02 of large models, which is about right for a width in the thousands and too small for one in the hundreds.
         """
         for name, p in self.named_parameters():
             if name.endswith("norm.weight"):
                 p.fill_(1.0)
-            elif name.endswith("bias"):
+            elif name.endswith(("bias", "thought.weight")):
                 p.zero_()
             elif p is self.embed_tokens.weight:
                 p.normal_(0.0, 0.02, generator=generator)

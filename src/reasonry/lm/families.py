@@ -102,6 +102,8 @@ def read_config(raw: Raw, where: str) -> DecoderConfig:
     kv_heads = raw.get("num_key_value_heads", family.kv_heads) or heads
     if heads % kv_heads:
         raise refuse("num_key_value_heads", f"a divisor of num_attention_heads ({heads})")
+    if not isinstance(thoughts := raw.get("num_thoughts", 0), int) or thoughts < 0:
+        raise refuse("num_thoughts", "a number of thought embeddings, 0 for none")
     qkv_bias, o_bias, mlp_bias = family.biases(raw)
     max_position = raw.get("max_position_embeddings", family.max_position)
     theta, scaling = _read_rope(raw, where, max_position)
@@ -124,6 +126,7 @@ def read_config(raw: Raw, where: str) -> DecoderConfig:
         mlp_bias=mlp_bias,
         qk_norm=family.qk_norm,
         tie_embeddings=bool(raw.get("tie_word_embeddings", False)),
+        num_thoughts=thoughts,
     )
 
 
@@ -201,6 +204,7 @@ def write_config(config: DecoderConfig, where: str) -> dict[str, Any]:
         "mlp_bias": c.mlp_bias,
         "rope_theta": c.rope_theta,
         "rope_scaling": _write_scaling(c.rope_scaling),
+        **({"num_thoughts": c.num_thoughts} if c.num_thoughts else {}),
     }
     for kind in ("qwen3", "qwen2", "llama"):
         candidate = {"architectures": [FAMILIES[kind].architecture], "model_type": kind, **raw}

@@ -30,7 +30,7 @@ class Attend(Protocol):
 
 
 class EditKV(Protocol):
-    """Changes keys and values before rotation: (site, k [B, T, Hkv, K], v) -> (k, v). Thought embeddings are one."""
+    """Changes keys and values before rotation: (site, k [B, T, Hkv, K], v) -> (k, v)."""
 
     def __call__(self, site: Site, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Edits."""

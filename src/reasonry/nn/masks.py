@@ -2,6 +2,8 @@
 
 A mask is boolean [B, T, S], true where query t may look at key s; they combine with `&` and `|`. Group ids are integers [B, T]; tokens
 with id `PAD` neither look nor are looked at by others (each still sees itself, so that no softmax is empty).
+
+For parallel paths a group id also says which thought embedding a token gets (`thoughts`); paths of one tag are groups `TAGS` apart.
 """
 
 from __future__ import annotations
@@ -10,6 +12,10 @@ import torch
 from torch import Tensor
 
 PAD = -1
+PROMPT, SUMMARY = 0, -2
+"""What every path sees, and what sees every path; groups from 1 on are paths."""
+TAGS = 4096
+"""Groups i, i + TAGS, i + 2 · TAGS, … are paths of the same tag i, which do not see one another."""
 
 
 def before(positions_or_order: Tensor) -> Tensor:
@@ -39,13 +45,18 @@ def packed(groups: Tensor) -> Tensor:
     return causal(groups.shape[1], groups.device) & same_group(groups) & not_padding(groups)
 
 
-def two_stage(groups: Tensor, prompt: int, summary: int) -> Tensor:
+def two_stage(groups: Tensor, prompt: int = PROMPT, summary: int = SUMMARY) -> Tensor:
     """Paths see the prompt and themselves, the summary sees everything, all causally: [B, T] -> [B, T, T].
 
     ParaThinker's attention (arXiv 2509.04475, eq. 6).
     """
     sees = same_group(groups) | (groups == prompt)[:, None, :] | (groups == summary)[:, :, None]
     return causal(groups.shape[1], groups.device) & sees & not_padding(groups)
+
+
+def thoughts(groups: Tensor) -> Tensor:
+    """The thought embedding of each token by its group, [...] -> [...]: 0 for prompt and summary, its tag for a path's."""
+    return groups.clamp(min=0) % TAGS
 
 
 def block_causal(blocks: Tensor) -> Tensor:

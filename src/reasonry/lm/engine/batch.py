@@ -99,6 +99,8 @@ class Batch:
     """Where each token's keys and values go: [N]."""
     groups: tuple[Group | Lined, ...]
     pool: Pool
+    thoughts: Tensor | None
+    """[1, N]; `None` where the model has no thought embeddings."""
 
     def __call__(self, site: Site, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Stores k and v, then attends: q [1, N, Hq, K], k and v [1, N, Hkv, K] -> [1, N, Hq, K]."""
@@ -118,10 +120,12 @@ class Batch:
         return torch.cat(parts)
 
 
-def build(rows: Seq[tuple[Row, int]], pool: Pool, lanes: Lanes | None, device: torch.device) -> tuple[Batch, list[int]]:
+def build(
+    rows: Seq[tuple[Row, int]], pool: Pool, lanes: Lanes | None, device: torch.device, thinks: bool = False
+) -> tuple[Batch, list[int]]:
     """The step that computes the next n ≥ 1 tokens of each (row, n), whose slots are taken already; and where in it each row's tokens end.
 
-    `lanes` is None where rows are to be read by slot alone.
+    `lanes` is None where rows are to be read by slot alone; `thinks`: the model has thought embeddings.
     """
     index = {id(row): i for i, (row, _) in enumerate(rows)}
     banks, loose = ([], []) if lanes is None else lanes.seat([row for row, n in rows if n == 1])
@@ -155,7 +159,11 @@ def build(rows: Seq[tuple[Row, int]], pool: Pool, lanes: Lanes | None, device: t
         ends[index[id(row)]] = len(ids) - 1
     padding = [0] * max(LEAST - at, 0)
     flat = torch.tensor([ids + padding, positions + padding, slots + padding], dtype=torch.int64, device=device)
-    return Batch(flat[0:1], flat[1:2], flat[2], tuple(groups), pool), ends
+    thoughts = None
+    if thinks:
+        each = [t for row, n in order for t in row.thoughts[row.computed : row.computed + n]]
+        thoughts = torch.tensor([each + padding], dtype=torch.int64, device=device)
+    return Batch(flat[0:1], flat[1:2], flat[2], tuple(groups), pool, thoughts), ends
 
 
 def _class(keys: int, new: int) -> tuple[int, int]:

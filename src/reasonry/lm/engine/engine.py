@@ -76,9 +76,9 @@ class Engine:
         most = 0 if job.sampling is None else job.sampling.max_tokens
         if not row.ids:
             raise UserError("the prompt is empty: 0 tokens; give at least one")
-        if len(row.ids) > window - (most > 0):
-            raise UserError(f"the prompt has {len(row.ids)} tokens but the model's context window is {window}; shorten it")
-        need = min(len(row.ids) + most, window)
+        if row.top >= window - (most > 0):
+            raise UserError(f"the prompt has {row.top + 1} tokens but the model's context window is {window}; shorten it")
+        need = len(row.ids) + min(most, window - row.top - 1)
         if need > self.pool.size:
             raise UserError(f"prompt and max_tokens need {need} tokens but kv_tokens is {self.pool.size}; ask for less or raise kv_tokens")
         bad = next((i for i in row.ids[row.computed :] if not 0 <= i < self.config.vocab_size), None)
@@ -159,12 +159,13 @@ class Engine:
     def _forward(self, steps: list[tuple[Job, int]]) -> Tensor:
         """[len(steps), D]: the last hidden state of each job's row, after computing its next tokens; programs one after another."""
         programs: dict[Program | None, list[int]] = {}
+        thinks = self.config.num_thoughts > 0
         for i, (job, n) in enumerate(steps):
             if n:
                 programs.setdefault(job.row.program, []).append(i)
         out = torch.empty(len(steps), self.config.hidden_size, dtype=self.dtype, device=self.device)
         for program, members in programs.items():
-            batch, ends = build([(steps[i][0].row, steps[i][1]) for i in members], self.pool, self._lanes, self.device)
+            batch, ends = build([(steps[i][0].row, steps[i][1]) for i in members], self.pool, self._lanes, self.device, thinks)
             hidden = plain(self.decoder, batch, program) if self._fused is None else self._fused(batch, program)
             out[members] = hidden[ends]
             self._score([steps[i] for i in members], ends, hidden)
@@ -249,8 +250,10 @@ class Engine:
         cancelled = job in self._dropped
         self._dropped.discard(job)
         finished = row.computed == len(row.ids) and not cancelled
-        if finished and job.steered:
+        if row.computed == len(row.ids) and job.steered:
             row.hidden = hidden.clone()
+        elif n:
+            row.hidden = None
         if finished and job.sampling is not None:
             row.add_sampled(job.sampled[-1])
             job.stop = self._ends(job, job.sampling)
@@ -274,7 +277,7 @@ class Engine:
             return Stop.EOS
         if len(job.sampled) >= sampling.max_tokens:
             return Stop.LENGTH
-        return Stop.CONTEXT if len(job.row.ids) >= self.config.max_position else None
+        return Stop.CONTEXT if job.row.top + 1 >= self.config.max_position else None
 
 
 def _those(steps: list[tuple[Job, int]], hidden: Tensor, wanted: list[int]) -> tuple[list[Job], Tensor]:

@@ -28,7 +28,7 @@ SMALL = 50_000_000
 
 def plain(decoder: Decoder, batch: Batch, program: Program | None) -> Tensor:
     """Hidden states [N, D] after the final norm, by `Decoder.forward` itself."""
-    return decoder(batch.ids, batch.positions, batch, program=program).last[0]
+    return decoder(batch.ids, batch.positions, batch, program=program, thoughts=batch.thoughts).last[0]
 
 
 def fits(decoder: Decoder) -> bool:
@@ -45,6 +45,8 @@ class Layer:
     qkv: Tensor
     """[(Hq + 2 Hkv) · K, D], input norm folded in."""
     qkv_bias: Tensor | None
+    thought: Tensor | None
+    """[J + 1, K]."""
     heads: Tensor | None
     """Weights of the norms on queries and keys: [Hq + Hkv, K]."""
     out: Tensor
@@ -79,8 +81,12 @@ class Fused:
             qk = qkv[:, :turned]
             if layer.heads is not None:
                 qk = self._unit(qk) * layer.heads
+            v = qkv[:, turned:]
+            if layer.thought is not None and batch.thoughts is not None:
+                t = layer.thought[batch.thoughts[0]][:, None]
+                qk, v = torch.cat((qk[:, : c.num_heads], qk[:, c.num_heads :] + t), dim=1), v + t
             qk = torch.addcmul(qk * cos, torch.cat((qk[..., half:], qk[..., :half]), dim=-1), sin)
-            kv = torch.stack((qk[:, c.num_heads :], qkv[:, turned:]))
+            kv = torch.stack((qk[:, c.num_heads :], v))
             mixed = batch.attend(Site(i, passes[i]), qk[:, : c.num_heads], kv)
             x = torch.addmm(x, mixed.view(len(x), -1), layer.out)
             gate, up = F.linear(self._unit(x), layer.gate_up).chunk(2, dim=-1)
@@ -101,6 +107,7 @@ class Fused:
         return Layer(
             qkv=torch.cat((a.q_proj.weight, a.k_proj.weight, a.v_proj.weight)) * block.input_layernorm.weight,
             qkv_bias=torch.cat((a.q_proj.bias, a.k_proj.bias, a.v_proj.bias)) if c.qkv_bias else None,
+            thought=None if a.thought is None else a.thought.weight,
             heads=heads,
             out=a.o_proj.weight.t().contiguous(),
             gate_up=torch.cat((m.gate_proj.weight, m.up_proj.weight)) * block.post_attention_layernorm.weight,

@@ -30,6 +30,10 @@ class Row:
     def __init__(self, ids: list[int], program: Program | None = None) -> None:
         self.ids = ids
         self.positions = list(range(len(ids)))
+        self.top = len(ids) - 1
+        """The largest position; −1 for none."""
+        self.thoughts = [0] * len(ids)
+        """Which thought embedding each token's key and value get, where the model has such."""
         self.program = program
         self.computed = 0
         """Tokens whose keys and values are in the pool, counted from the front."""
@@ -39,6 +43,8 @@ class Row:
         """Whether it attends to rows its tokens did not: then it cannot be computed again from `ids`."""
         self.moved = False
         """Whether a token has another position than its index."""
+        self.tagged = False
+        """Whether a token has another thought than 0."""
         self.fresh = 0
         """How many pending tokens were sampled (0 or 1): computing those is decoding, computing others is prefill."""
         self.version = 0
@@ -65,15 +71,15 @@ class Row:
 
     @property
     def plain(self) -> bool:
-        """Whether its keys are those any row with these ids would compute: positions 0, 1, 2, … and nothing joined."""
-        return not self.joined and not self.moved
+        """Whether its keys are those any row with these ids would compute: positions 0, 1, 2, …, thought 0, nothing joined."""
+        return not (self.joined or self.moved or self.tagged)
 
     def copy(self) -> Row:
         """A row with the same tokens and the same slots, whose references the caller counts."""
         other = Row(self.ids.copy(), self.program)
-        other.positions = self.positions.copy()
+        other.positions, other.thoughts = self.positions.copy(), self.thoughts.copy()
         other.add_slots(self.slots)
-        for name in ("computed", "hidden", "joined", "moved", "fresh", "version"):
+        for name in ("top", "computed", "hidden", "joined", "moved", "tagged", "fresh", "version"):
             setattr(other, name, getattr(self, name))
         return other
 
@@ -103,20 +109,26 @@ class Row:
         return dropped
 
     def add_sampled(self, id: int) -> None:
-        """Appends a token sampled after the last."""
+        """Appends a token sampled after the last, with its thought."""
         self.ids.append(id)
-        self.positions.append(1 + (max(self.positions) if self.joined or self.moved else self.positions[-1]))
+        self.thoughts.append(self.thoughts[-1])
+        self.top += 1
+        self.positions.append(self.top)
         self.fresh = 1
 
-    def add_ids(self, ids: list[int], positions: list[int] | None = None) -> None:
-        """Appends tokens, by default at the positions after the largest so far."""
+    def add_ids(self, ids: list[int], positions: list[int] | None = None, thought: int | None = None) -> None:
+        """Appends tokens, by default at the positions after the largest so far, with the last token's thought (0 for a first one)."""
+        if thought is None:
+            thought = self.thoughts[-1] if self.thoughts else 0
+        self.thoughts.extend([thought] * len(ids))
+        self.tagged |= bool(ids) and thought != 0
         if positions is None:
-            first = 1 + (self.positions[-1] if self.plain else max(self.positions)) if self.positions else 0
-            positions = list(range(first, first + len(ids)))
+            positions = list(range(self.top + 1, self.top + 1 + len(ids)))
         else:
             self.moved |= positions != list(range(len(self.ids), len(self.ids) + len(ids)))
         self.ids.extend(ids)
         self.positions.extend(positions)
+        self.top = max(self.top, *positions) if positions else self.top
 
 
 @dataclass(eq=False)

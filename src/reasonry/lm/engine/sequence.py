@@ -28,6 +28,7 @@ class Sequence:
         self._closed = False
         self._appended = 0
         self._cost = cost
+        self._version = 0
 
     @property
     def ids(self) -> Ids:
@@ -38,6 +39,16 @@ class Sequence:
     def positions(self) -> Ids:
         """The position each token was computed at."""
         return tuple(self._row.positions)
+
+    @property
+    def thoughts(self) -> Ids:
+        """The thought each token was computed with; 0 is no path's own."""
+        return tuple(self._row.thoughts)
+
+    @property
+    def version(self) -> int:
+        """The number of the weights that its last `sample` was drawn from."""
+        return self._version
 
     @property
     def cost(self) -> Cost:
@@ -55,6 +66,7 @@ class Sequence:
         self._needs_last()
         sampling = (sampling or Sampling()).with_(max_tokens=1)
         job = await self._do(Job(self._row, steered=True, sampling=sampling, first_draw=len(self._row.ids)))
+        self._version = job.versions[0]
         return job.sampled[0], job.sampler_logprobs[0]
 
     async def generate(self, sampling: Sampling, end_ids: frozenset[int] = frozenset(), text: Text | None = None) -> Job:
@@ -70,15 +82,22 @@ class Sequence:
         finally:
             self._cost += self._engine.cost(job)
 
-    async def append(self, ids: Iterable[int], positions: Iterable[int] | None = None) -> None:
-        """Computes `ids` after what is there, by default at the positions after the largest so far."""
+    async def append(self, ids: Iterable[int], positions: Iterable[int] | None = None, thought: int | None = None) -> None:
+        """Computes `ids` after what is there, by default at the positions after the largest so far.
+
+        `thought` is the number of the thought embedding they get (`None`: the last token's, 0 for a first one), and that what is sampled
+        after them gets; a model without such embeddings computes the same with any.
+        """
         ids = list(ids)
         places = None if positions is None else list(positions)
         if places is not None and len(places) != len(ids):
             raise UserError(f"positions has {len(places)} numbers for {len(ids)} ids; give one for each")
+        known = self._engine.config.num_thoughts
+        if thought is not None and (thought < 0 or thought >= known > 0):
+            raise UserError(f"thought is {thought} but the model has thoughts 0 to {max(known, 1) - 1}; use one of them")
         with self._engine.lock:
             self._check()
-            self._row.add_ids(ids, places)
+            self._row.add_ids(ids, places, thought)
         self._appended += len(ids)
         if self._row.pending:
             await self._do(Job(self._row, steered=True))
@@ -141,6 +160,8 @@ class Sequence:
                 mine.computed += len(new)
                 mine.ids += [theirs.ids[i] for i in new]
                 mine.positions += [theirs.positions[i] for i in new]
+                mine.thoughts += [theirs.thoughts[i] for i in new]
+                mine.top = max(mine.top, theirs.top)
                 mine.joined, mine.hidden = True, None
 
     def truncate(self, length: int) -> None:
@@ -152,8 +173,11 @@ class Sequence:
                 raise UserError(f"truncate: length is {length} but the sequence has {len(row.ids)} tokens; give 0 to {len(row.ids)}")
             if length == len(row.ids):
                 return
-            del row.ids[length:], row.positions[length:]
-            if length <= row.computed:  # the last token's hidden state was not kept: it is computed again
+            del row.ids[length:], row.positions[length:], row.thoughts[length:]
+            row.top = max(row.positions, default=-1)
+            row.fresh = min(row.fresh, max(length - row.computed, 0))
+            if length < row.computed or (length == row.computed and row.hidden is None):
+                # the last token's hidden state was not kept: it is computed again
                 keep = length if row.joined else max(length - 1, 0)
                 self._engine.pool.release(row.drop_slots(keep))
                 row.hidden, row.fresh = None, 0
