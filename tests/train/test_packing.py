@@ -148,10 +148,24 @@ def test_rows_of_both_kinds_become_the_same_chat(tokenizer: Tokenizer, tmp_path:
     assert made == [chat_example(tokenizer, (Message("user", "what is 3+4?"), Message("assistant", "7")))] * 3
 
 
+def test_rows_of_ids_are_learnt_as_they_are(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Ids that their own text would not give back, and a mask with holes: nothing is tokenised again."""
+    ids = [*tokenizer.encode("3"), *tokenizer.encode("+"), *(tokenizer.encode(c)[0] for c in "ab"), *tokenizer.eos_ids]
+    assert tokenizer.encode(tokenizer.decode(ids)) != tuple(ids)
+    mask = [False, True, False, True, True]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"ids": ids, "mask": mask, "kind": "whole"}) + "\n")
+    assert read_examples(tmp_path / "rows.jsonl", tokenizer, 100) == [Example(tuple(ids), tuple(mask))]
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
         ("[1]", "line 1: is a list but must be an object"),
+        ('{"ids": [1, 99999], "mask": [false, true]}', "line 1: ids must be a list of whole numbers below"),
+        ('{"ids": [1, true], "mask": [false, true]}', "line 1: ids must be a list of whole numbers below"),
+        ('{"ids": [1, 2]}', "line 1: mask must say true or false for each of the 2 ids"),
+        ('{"ids": [1, 2], "mask": [false, false]}', "and true for one at least"),
+        ('{"ids": [1, 2], "mask": [true, true]}', "line 1: mask begins with true"),
         ('{"text": "x"}', "line 1: has no column any of messages, prompt"),
         ('{"prompt": "x"}', "line 1: ends without an answer"),
         ('{"prompt": "x", "answer": true}', "line 1: ends without an answer"),

@@ -34,20 +34,33 @@ ROLES = ("system", "user", "assistant", "tool")
 def read_examples(path: Path, tokenizer: Tokenizer, longest: int, prompt: str | None = None, answer: str | None = None) -> list[Example]:
     """The rows of a .jsonl file as examples of at most `longest` tokens.
 
-    A row has `messages` that end with the assistant's, or a prompt (text or messages) and an answer (text or number) column. Every
-    assistant message is learnt. Raises UserError, with file and line, for a row that cannot be used.
+    A row has `messages` that end with the assistant's, or a prompt (text or messages) and an answer (text or number) column; every
+    assistant message is learnt. Or it has `ids` and `mask`, which are learnt as they are. Raises UserError, with file and line, for a row
+    that cannot be used.
     """
     examples = []
     for where, row in json_lines(path):
         if not isinstance(row, Mapping):
             raise UserError(f"{where}: is a {type(row).__name__} but must be an object with messages, or with a prompt and an answer")
-        example = chat_example(tokenizer, _chat(row, where, prompt, answer))
+        example = _exact(row, where, tokenizer) if "ids" in row else chat_example(tokenizer, _chat(row, where, prompt, answer))
         if len(example.ids) > longest:
             raise UserError(f"{where}: has {len(example.ids)} tokens but the model's context holds {longest}; shorten or drop it")
         examples.append(example)
     if not examples:
         raise UserError(f"{path}: holds no rows; give at least one")
     return examples
+
+
+def _exact(row: Mapping[str, Any], where: str, tokenizer: Tokenizer) -> Example:
+    """A row of token ids with a mask of the same length: made by a model, never to be text in between."""
+    ids, mask = row["ids"], row.get("mask")
+    if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < tokenizer.vocab_size for i in ids):
+        raise UserError(f"{where}: ids must be a list of whole numbers below {tokenizer.vocab_size}, this model's tokens; use its own ids")
+    if not isinstance(mask, list) or len(mask) != len(ids) or not all(type(on) is bool for on in mask) or not any(mask):
+        raise UserError(f"{where}: mask must say true or false for each of the {len(ids)} ids, and true for one at least")
+    if mask[0]:
+        raise UserError(f"{where}: mask begins with true, but nothing comes before a first token that could predict it; make it false")
+    return Example(tuple(ids), tuple(mask))
 
 
 def _chat(row: Mapping[str, Any], where: str, prompt: str | None, answer: str | None) -> tuple[Message, ...]:
