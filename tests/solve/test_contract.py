@@ -47,6 +47,10 @@ SPECS = [
     "guided?way=beam&until=tokens&block=6&width=2&n=3",
     "tumix",
     "tumix?agents=Base,CoT,CoT&rounds=4&stop=short&max_tokens=9",
+    "parathinker",
+    "parathinker?P=3&B=9&max_tokens=12&lead=%23%23%23%23 ",
+    "parathinker?P=3&B=6&fuse=vote&k=2",
+    "parathinker?P=2&B=8&leads=1|2&max_tokens=9",
 ]
 BUDGETS = [
     Budget(),

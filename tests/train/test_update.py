@@ -40,6 +40,7 @@ SPECS = [
     "guided?way=beam&width=2&n=2&until=tokens&block=2&depth=2&need=nothing",
     "debate?agents=2&rounds=1&words=bare&max_tokens=3",
     "tumix?words=bytes&rounds=2&max_tokens=3",
+    "parathinker?P=2&B=4&max_tokens=3",
 ]
 PLAIN = Objective(
     advantage=Outcome(group_mean, unscaled), ratio=Ratio(per_token, recomputed), surrogate=Weighted(), aggregate=trajectory_mean

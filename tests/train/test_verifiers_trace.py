@@ -22,6 +22,7 @@ SPECS = {
     "delethink": "delethink?C=5&m=3&I=3&keep_head=1", "agglm": "agglm?m=2&max_tokens=4&of=single?max_tokens=3",
     "debate": "debate?agents=2&rounds=1&words=bare&max_tokens=3",
     "vgb": "vgb?until=tokens&block=2&depth=2&need=nothing", "guided": "guided?until=tokens&block=2&depth=2&need=nothing",
+    "parathinker": "parathinker?P=2&B=4&max_tokens=3",
 }  # fmt: skip
 PROBLEM = Problem("train/7", (Message("system", "Digits."), Message("user", "7")), "7")
 

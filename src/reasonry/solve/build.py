@@ -20,6 +20,7 @@ from reasonry.solve.delethink import Carry, Delethink, head_and_tail, head_besid
 from reasonry.solve.explore import Explore, Stored, drop_none, loops, nothing_stored
 from reasonry.solve.interrupted import CLOSES, PHRASE, Interrupted
 from reasonry.solve.opened import Opened
+from reasonry.solve.parathinker_spec import parathinker
 from reasonry.solve.self_consistency import SelfConsistency
 from reasonry.solve.single import Single
 from reasonry.solve.tool_loop import ToolLoop, known
@@ -173,6 +174,7 @@ SOLVERS: dict[str, Builder] = {
     "guided": guided,
     "debate": _debate,
     "tumix": fifteen,
+    "parathinker": parathinker,
 }
 """Every solver there is, by name."""
 
