@@ -168,12 +168,13 @@ def test_without_vllm_it_is_missed_politely(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(960)
 def test_the_real_engine_changes_weights_under_a_request(tmp_path: Path) -> None:
     """Runs `vllm_real.py` with the Python that has vLLM and this package."""
     python = os.environ.get("REASONRY_VLLM_PYTHON")
     if python is None:
         pytest.skip("REASONRY_VLLM_PYTHON names no Python with vLLM and reasonry")
     script = Path(__file__).parent / "vllm_real.py"
-    done = subprocess.run([python, str(script), str(tmp_path)], capture_output=True, text=True, timeout=280)
+    done = subprocess.run([python, str(script), str(tmp_path)], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "ok" in done.stdout

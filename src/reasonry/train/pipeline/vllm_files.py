@@ -20,6 +20,7 @@ from vllm.distributed.weight_transfer.base import (  # pyright: ignore[reportMis
     WeightTransferUpdateInfo,
 )
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory  # pyright: ignore[reportMissingImports]
+from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding  # pyright: ignore[reportMissingImports]
 from vllm.model_executor.model_loader.reload import (  # pyright: ignore[reportMissingImports]
     finalize_layerwise_reload,
     initialize_layerwise_reload,
@@ -58,8 +59,14 @@ class Files(WeightTransferEngine):
         self.model.load_weights(iter(load_file(update_info.path).items()))
 
     def finish_weight_update(self) -> None:
-        """Puts the layers in the form they compute with."""
+        """Puts the layers in the form they compute with.
+
+        On a CPU vLLM 0.32 multiplies by a packed copy of the output head, which reloading leaves as it was; so it is packed again.
+        """
         finalize_layerwise_reload(self.model, self.model_config)
+        for module in self.model.modules():
+            if isinstance(module, VocabParallelEmbedding) and hasattr(module, "cpu_linear"):
+                module.quant_method.process_weights_after_loading(module)
 
     def shutdown(self) -> None:
         """Nothing to do."""
