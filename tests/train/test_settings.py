@@ -195,6 +195,7 @@ def test_sampling_ahead_takes_the_lag_s_place_and_goes_with_what_it_can() -> Non
     for keys, says in (
         ({"ahead": -1}, "ahead"),
         ({"engine": "vllm"}, "set workers = 1"),
+        ({"engine_memory": 1.5}, "use a share above 0, at most 1"),
         ({"explore": "deepsearch", "workers": 2}, "leave ahead and workers out"),
     ):
         with pytest.raises(UserError, match=says):

@@ -34,7 +34,7 @@ async def main() -> None:
     """See the module."""
     tokenizer = characters()
     folder = taught(Path(sys.argv[1]) / "model", fresh(SHAPE, 0), tokenizer, [], Teaching(0))
-    lm = VLLM.load(folder, 8)
+    lm = VLLM.load(folder, 8, memory=0.1)
     old, new = (LocalLM(fresh(SHAPE, seed), tokenizer, "ours") for seed in (0, 1))
     await check(lm, old, 0)
     long = asyncio.create_task(lm.complete(PROMPT, Sampling(max_tokens=400, seed=2, ignore_eos=True)))

@@ -29,7 +29,7 @@ def sampler_of(s: Settings, lm: LocalLM, solver: Solver, task: Task, spec: str, 
         return Pipeline(Here(lm, solver, task), s.ahead)
     rows, vllm = lm.engine.scheduler.max_rows, s.engine == "vllm"
     device = str(lm.engine.device)
-    make = with_vllm(folder, spec, task, rows) if vllm else with_our_engine(s.model, spec, task, rows, device)
+    make = with_vllm(folder, spec, task, rows, s.engine_memory) if vllm else with_our_engine(s.model, spec, task, rows, device)
     gpus = 1.0 if vllm and torch.cuda.is_available() else 0.0
     return Pipeline(Cluster(make, rows, gpus=gpus), s.ahead, s.workers)
 
@@ -49,13 +49,13 @@ def with_our_engine(model: str, spec: str, task: Task, rows: int, device: str) -
     return make
 
 
-def with_vllm(folder: Path, spec: str, task: Task, rows: int) -> Callable[[], Kit]:
-    """Makes a worker with vLLM as its engine."""
+def with_vllm(folder: Path, spec: str, task: Task, rows: int, memory: float) -> Callable[[], Kit]:
+    """Makes a worker with vLLM as its engine, which takes that share of its device's memory."""
 
     def make() -> Kit:
         from reasonry.train.pipeline.vllm import VLLM
 
-        lm = VLLM.load(folder, rows)
+        lm = VLLM.load(folder, rows, memory)
         return Kit(lm, build_solver(spec, lm, task), task, lm)
 
     return make

@@ -113,6 +113,8 @@ class Settings:
     """Processes that sample, on Ray; 0: this one."""
     engine: Literal["local", "vllm"] = "local"
     """What workers sample with."""
+    engine_memory: float = 0.9
+    """Share of its device's memory that a worker's vLLM takes for weights and keys; less where a trainer shares the device."""
     lr: float = 1e-5
     optimizer: Literal["adamw", "muon", "norms"] = "adamw"
     """`norms`: AdamW over the norms' gains alone, a few thousand numbers; learning rates near 1e-2."""
@@ -177,6 +179,7 @@ class Settings:
             (self.ahead < 0, "ahead", self.ahead, "use 0 or more"),
             (self.workers < 0, "workers", self.workers, "use 0 or more"),
             (self.engine == "vllm" and not self.workers, "engine", self.engine, "it samples in processes of its own; set workers = 1"),
+            (not 0 < self.engine_memory <= 1, "engine_memory", self.engine_memory, "use a share above 0, at most 1"),
             (self.explore is not None and self.ahead + self.workers > 0, "explore", self.explore, "leave ahead and workers out with it"),
             (self.explore is not None and self.lag > 0, "lag", self.lag, "what is stored must not depend on timing; use 0 with explore"),
             (self.difficulty is not None and self.profile is None, "difficulty", self.difficulty, "it goes with a profile; name one"),

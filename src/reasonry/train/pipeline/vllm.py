@@ -45,8 +45,9 @@ class VLLM:
         self._folder = TemporaryDirectory(dir=SHARED if SHARED.is_dir() else None)
 
     @classmethod
-    def load(cls, folder: Path, rows: int) -> VLLM:
-        """Starts an engine on a checkpoint folder. Raises UserError where vLLM is not installed."""
+    def load(cls, folder: Path, rows: int, memory: float = 0.9) -> VLLM:
+        """Starts an engine on a checkpoint folder; it takes a share `memory` of its device's. Raises UserError where vLLM is not
+        installed."""
         try:
             import vllm  # pyright: ignore[reportMissingImports]
         except ImportError as error:
@@ -57,7 +58,7 @@ class VLLM:
 
         register()
         args = vllm.AsyncEngineArgs(
-            model=str(folder), dtype="float32", max_num_seqs=rows, logprobs_mode="processed_logprobs",
+            model=str(folder), dtype="float32", max_num_seqs=rows, gpu_memory_utilization=memory, logprobs_mode="processed_logprobs",
             weight_transfer_config=WeightTransferConfig(backend=BACKEND),
             worker_extension_cls="reasonry.train.pipeline.vllm_files.Registers",
         )  # fmt: skip
