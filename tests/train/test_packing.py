@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from reasonry.core import Message, UserError, open_run
 from reasonry.lm.decoder import Decoder, DecoderConfig
 from reasonry.lm.load import POCKET
+from reasonry.lm.thoughts import with_thoughts
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.nn.attention import masked
+from reasonry.nn.masks import PROMPT, SUMMARY
 from reasonry.nn.masks import packed as blocks
 from reasonry.train.health import Record, silent
 from reasonry.train.settings import Supervised, plain
-from reasonry.train.sft import Example, chat_example, collate, cuts, nll, packed, packed_nll
+from reasonry.train.sft import Example, chat_example, collate, cuts, muon, nll, packed, packed_nll
 from reasonry.train.supervised import hold_out, read_examples, steps_of, supervise
 
 CONFIG = DecoderConfig(50, 32, 2, 4, 2, 8, 64, 128, qk_norm=True)
@@ -76,6 +78,43 @@ def test_a_pack_equals_padding_and_a_block_mask(decoder: Decoder) -> None:
         torch.testing.assert_close(losses["pack"], losses[other], rtol=1e-5, atol=1e-6)
         for a, b in zip(grads["pack"], grads[other], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_examples_of_parallel_paths_pack_and_pad_alike() -> None:
+    """Beside plain examples, of unequal lengths, in a model with thought embeddings: losses in order and every gradient."""
+    model = with_thoughts(Decoder(CONFIG), 4).double()
+    g = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=g, dtype=torch.float64) * 0.3 + (p.ndim < 2))
+    rows = examples(3)
+    for n, tags in ((4, (3, 1)), (6, (2, 4, 1)), (2, (1,))):
+        groups = [PROMPT] * n + [tag for i, tag in enumerate(tags) for _ in range(i + 2)] + [SUMMARY] * 3
+        at = [*range(n), *(n + t for i, _ in enumerate(tags) for t in range(i + 2)), *range(n + len(tags) + 1, n + len(tags) + 4)]
+        ids = torch.randint(0, 50, (len(at),), generator=g).tolist()
+        mask = [i > 0 and (groups[i] != SUMMARY or groups[i - 1] == SUMMARY) and i % 4 != 3 for i in range(len(at))]
+        rows.append(Example(tuple(ids), tuple(mask), tuple(at), tuple(groups)))
+    found = []
+    for losses in (packed_nll(model, packed(rows)), nll(model, collate(rows))):
+        model.zero_grad()
+        losses.mean().backward()
+        found.append((losses.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]))
+    (a, grads), (b, others) = found
+    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    assert len(grads) == len(others) == len(list(model.parameters()))
+    for x, y in zip(grads, others, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-6)
+
+
+def test_muon_leaves_thought_embeddings_to_adamw() -> None:
+    """They are rows of a table, not a matrix between two spaces."""
+    model = with_thoughts(Decoder(CONFIG), 2)
+    by_muon, by_adamw = ({id(p) for g in o.param_groups for p in g["params"]} for o in muon(model, 0.1, 0.0))
+    tables = {id(p) for n, p in model.named_parameters() if n.endswith("thought.weight")}
+    assert len(tables) == 2
+    assert tables <= by_adamw
+    assert len(by_muon) == 2 * 7
+    assert len(by_muon | by_adamw) == len(list(model.parameters()))
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 64), st.integers(0, 3))

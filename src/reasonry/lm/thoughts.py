@@ -22,7 +22,7 @@ from reasonry.core import Ids, UserError
 from reasonry.lm.decoder import Decoder
 from reasonry.lm.tokenizer import Tokenizer
 
-TAGS = 8
+AUTHORS_TAGS = 8
 """The numbers the authors' tokenizer has: `<think1>` … `<think8>`."""
 AUTHORS_STD = 0.02
 """Standard deviation of the authors' first thought embeddings, number 0 included: it changes the model a little before any training."""
@@ -65,7 +65,7 @@ def controls(tokenizer: Tokenizer) -> Controls:
     )
 
 
-def with_controls(tokenizer: Tokenizer, tags: int = TAGS) -> Tokenizer:
+def with_controls(tokenizer: Tokenizer, tags: int = AUTHORS_TAGS) -> Tokenizer:
     """The tokenizer with whichever control tokens for paths 1 to `tags` it lacks, after its own; itself where it has them all.
 
     They are text, not special: decoding shows them.
@@ -79,7 +79,7 @@ def with_controls(tokenizer: Tokenizer, tags: int = TAGS) -> Tokenizer:
     return tokenizer
 
 
-def with_thoughts(decoder: Decoder, n: int = TAGS, std: float = 0.0, generator: torch.Generator | None = None) -> Decoder:
+def with_thoughts(decoder: Decoder, n: int = AUTHORS_TAGS, std: float = 0.0, generator: torch.Generator | None = None) -> Decoder:
     """The decoder with thought embeddings 0 to `n` in every block; those it has are kept, its other weights are shared, not copied.
 
     New ones are zero, which leaves the model what it was, or normal with deviation `std` (`AUTHORS_STD`), drawn on the CPU. Raises
@@ -113,7 +113,7 @@ def with_vocabulary(decoder: Decoder, size: int, std: float = 0.02, generator: t
     return _rebuilt(decoder, state, vocab_size=size)
 
 
-def equipped(decoder: Decoder, tokenizer: Tokenizer, tags: int = TAGS, seed: int = 0) -> tuple[Decoder, Tokenizer]:
+def equipped(decoder: Decoder, tokenizer: Tokenizer, tags: int = AUTHORS_TAGS, seed: int = 0) -> tuple[Decoder, Tokenizer]:
     """A model ready to be taught parallel thinking on paths numbered 1 to `tags`: control tokens, rows for them, thought embeddings at
     zero. What it has already is kept."""
     tokenizer = with_controls(tokenizer, tags)

@@ -33,7 +33,7 @@ def layouts(batch: Batch, limit: int, device: torch.device) -> list[Layout]:
 
 def states(trunk: Decoder, layout: Layout) -> Tensor:
     """The hidden state before each trained token, [N, D], differentiable."""
-    return trunk(layout.ids[None], layout.positions[None], layout).last[0][layout.before[layout.spread]]
+    return layout.hidden(trunk)[layout.before[layout.spread]]
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:

@@ -116,8 +116,7 @@ class ValueTracker:
     def state_dict(self) -> dict[str, Any]:
         """Everything it knows, as plain values."""
         known = {
-            p: (k.alpha, k.beta, [(list(r.ids), list(r.positions), list(r.trained)) for r in k.rows], list(k.logp))
-            for p, k in self.known.items()
+            p: (k.alpha, k.beta, [(r.ids, r.positions, r.trained, r.groups) for r in k.rows], list(k.logp)) for p, k in self.known.items()
         }
         return {"known": known, "paid": self.paid, "answers": self.answers}
 
@@ -125,6 +124,8 @@ class ValueTracker:
         """Restores what `state_dict` gave."""
         self.paid, self.answers = state["paid"], state["answers"]
         self.known = {
-            p: Known(alpha, beta, tuple(Row(tuple(i), tuple(at), tuple(on)) for i, at, on in rows), tuple(logp))
+            p: Known(
+                alpha, beta, tuple(Row(tuple(i), tuple(at), tuple(on), groups and tuple(groups)) for i, at, on, groups in rows), tuple(logp)
+            )
             for p, (alpha, beta, rows, logp) in state["known"].items()
         }

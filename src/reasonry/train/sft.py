@@ -4,7 +4,8 @@ Invariants. Only masked-in tokens carry loss, each scored on exactly the ids the
 another. The order of the data is a function of the seed alone, so a resumed run sees what an unkilled one would have seen.
 
 Two ways to a batch, equal in value and gradient: `batches` pads rows of like length, `packed` lays whole examples end to end, each with
-its own positions and its own attention (`train.rows`), and computes a common beginning once.
+its own positions and its own attention (`train.rows`), and computes a common beginning once. An example may hold parallel paths: padded,
+it has a mask of T × T.
 
 Letters: B rows, T tokens of the longest row, N masked-in tokens, V vocabulary.
 """
@@ -25,9 +26,10 @@ from reasonry.core import Ids, Message
 from reasonry.core.seeds import inner_seed
 from reasonry.lm.decoder import Decoder
 from reasonry.lm.tokenizer import Tokenizer
-from reasonry.nn.attention import causal
+from reasonry.nn.attention import causal, masked
+from reasonry.nn.masks import PAD, PROMPT, thoughts, two_stage
 from reasonry.train.muon import Muon
-from reasonry.train.rows import Layout, Row, lay_out, read
+from reasonry.train.rows import Layout, Row, lay_out, predecessors, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +39,33 @@ class Example:
     ids: Ids
     mask: tuple[bool, ...]
     """Same length as `ids`; the first is never true (nothing predicts it)."""
+    positions: Ids | None = None
+    """Where they are not simply 0, 1, 2, … (parallel paths)."""
+    groups: Ids | None = None
+    """Attention group of each token, as in `core.Segment`; `None` is a plain causal prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """What a batch with parallel paths has beside its ids, each [B, T] int64."""
+
+    positions: Tensor
+    groups: Tensor
+    """For `nn.masks.two_stage`; `PAD` behind a row's end."""
+    before: Tensor
+    """The place of the token that predicts this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows padded on the right; causal attention never reaches the padding."""
+    """Rows padded on the right; attention never reaches the padding."""
 
     ids: Tensor
     """[B, T] int64."""
     mask: Tensor
     """[B, T] bool."""
+    paths: Paths | None = None
+    """`None`: every row is a plain causal one."""
 
     @property
     def size(self) -> int:
@@ -105,11 +124,25 @@ def collate(rows: list[Example]) -> Batch:
     for b, row in enumerate(rows):
         ids[b, : len(row.ids)] = torch.tensor(row.ids)
         mask[b, : len(row.mask)] = torch.tensor(row.mask)
-    return Batch(ids, mask)
+    if all(r.positions is None and r.groups is None for r in rows):
+        return Batch(ids, mask)
+    paths = Paths(torch.zeros_like(ids), torch.full_like(ids, PAD), torch.zeros_like(ids))
+    for b, row in enumerate(rows):
+        n = len(row.ids)
+        groups = row.groups or (PROMPT,) * n
+        paths.positions[b, :n] = torch.tensor(row.positions or range(n))
+        paths.groups[b, :n] = torch.tensor(groups)
+        paths.before[b, :n] = torch.tensor(predecessors(groups, [i for i, on in enumerate(row.mask) if on], "train: an example"))
+    return Batch(ids, mask, paths)
 
 
 def nll(decoder: Decoder, batch: Batch) -> Tensor:
     """Negative log-likelihood of each masked-in token, [N]; logits are computed for those positions only."""
+    if (p := batch.paths) is not None:
+        hidden = decoder(batch.ids, p.positions, masked(two_stage(p.groups)), thoughts=thoughts(p.groups)).last
+        rows, places = batch.mask.nonzero(as_tuple=True)
+        logits = decoder.logits(hidden[rows, p.before[rows, places]])
+        return F.cross_entropy(logits.float(), batch.ids[batch.mask], reduction="none")
     positions = torch.arange(batch.ids.shape[1], device=batch.ids.device).expand_as(batch.ids)
     hidden = decoder(batch.ids, positions, causal()).last
     wanted = batch.mask[:, 1:]
@@ -133,7 +166,7 @@ def cuts(lengths: Sequence[int], tokens: int, seed: int, epoch: int) -> list[lis
 
 def packed(examples: Sequence[Example], device: torch.device | str = "cpu") -> Pack:
     """These examples as one pack."""
-    rows = [Row(e.ids, tuple(range(len(e.ids))), tuple(i for i, on in enumerate(e.mask) if on)) for e in examples]
+    rows = [Row(e.ids, e.positions or tuple(range(len(e.ids))), tuple(i for i, on in enumerate(e.mask) if on), e.groups) for e in examples]
     return Pack(lay_out(rows, torch.device(device)), sum(len(e.ids) for e in examples))
 
 
@@ -159,9 +192,11 @@ def adamw(decoder: Decoder, lr: float, weight_decay: float) -> list[torch.optim.
 
 
 def muon(decoder: Decoder, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the blocks' matrices, AdamW for embeddings and norms: what training from scratch wants."""
-    inner = [p for name, p in decoder.named_parameters() if p.ndim == 2 and name.startswith("layers.")]
-    outer = [p for name, p in decoder.named_parameters() if p.ndim < 2 or not name.startswith("layers.")]
+    """Muon for the blocks' matrices, AdamW for embeddings (those of thoughts too) and norms: what training from scratch wants."""
+    inner, outer = [], []
+    for name, p in decoder.named_parameters():
+        matrix = p.ndim == 2 and name.startswith("layers.") and not name.endswith("thought.weight")
+        (inner if matrix else outer).append(p)
     return [Muon(inner, lr, weight_decay=weight_decay), torch.optim.AdamW(outer, lr=lr, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
