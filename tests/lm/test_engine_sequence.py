@@ -232,3 +232,14 @@ async def test_drafts_of_any_lengths_draw_what_one_completion_draws():
             assert tuple(found) == wanted.ids
             assert s.cost.calls == 1
             assert s.cost.completion_tokens == 12
+
+
+async def test_what_was_cut_back_within_a_block_can_be_forgotten():
+    """Two blocks of ids then share slots; neither is anybody's, and a small pool must get both back rather than fill up for good."""
+    async with lm(kv_tokens=256) as model:
+        for i in range(60):
+            with await model.sequence(prompt(20)) as s:
+                await s.append([i, i + 1, i + 2, 5])
+                s.truncate(21)
+                await s.append([95 - i, 7, 8])
+        assert len((await model.complete(tuple(prompt(40)), Sampling(max_tokens=200, ignore_eos=True))).ids or ()) == 200

@@ -85,12 +85,15 @@ class PrefixCache:
     def evict(self, n: int) -> bool:
         """Frees at least `n` slots by dropping entries that only this cache holds; says whether it could.
 
+        A slot may be in several entries: a row that was cut back or forked within a block goes on from the same slots by other tokens.
         Least recently used first; a parent is never dropped before its children. Where it can it frees a 32nd of the pool at once,
         for the search takes longer than the dropping.
         """
         enough = self._pool.free + n
         goal = max(enough, self._pool.size // 32)
-        alone = [node for node in self._nodes() if (self._pool.references(node.slots) == 1).all()]
+        nodes = self._nodes()
+        held = np.bincount(np.concatenate([node.slots for node in nodes])) if nodes else np.empty(0, dtype=np.int64)
+        alone = [node for node in nodes if (self._pool.references(node.slots) == held[node.slots]).all()]
         alone.sort(key=lambda node: node.used)  # a parent was used no earlier than its children, and comes before them in `_nodes`
         queue = [node for node in alone if not node.children]
         waiting = set(alone)
