@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reasonry.lm.decoder import Block, Decoder, Program
+from reasonry.lm.decoder import Block, Decoder, Program, Steer, order
 from reasonry.lm.engine.batch import Batch
 from reasonry.nn.attention import Site
 from reasonry.nn.norm import RMSNorm
@@ -26,7 +26,7 @@ SMALL = 50_000_000
 """Parameters below which a decoder is bound by operations: one thread serves it best, and a copy of its weights is worth the memory."""
 
 
-def plain(decoder: Decoder, batch: Batch, program: Program | None) -> Tensor:
+def plain(decoder: Decoder, batch: Batch, program: Program | Steer | None) -> Tensor:
     """Hidden states [N, D] after the final norm, by `Decoder.forward` itself."""
     return decoder(batch.ids, batch.positions, batch, program=program, thoughts=batch.thoughts).last[0]
 
@@ -66,7 +66,7 @@ class Fused:
             self._layers = [self._layer(block) for block in decoder.layers if isinstance(block, Block)]
             self._eps = torch.tensor(self._config.norm_eps)
 
-    def __call__(self, batch: Batch, program: Program | None) -> Tensor:
+    def __call__(self, batch: Batch, program: Program | Steer | None) -> Tensor:
         """Hidden states [N, D] after the final norm."""
         c = self._config
         x = self._decoder.embed_tokens(batch.ids[0])
@@ -75,7 +75,7 @@ class Fused:
         sin = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
         turned = c.num_heads + c.num_kv_heads
         passes = [0] * c.num_layers
-        for i in range(c.num_layers) if program is None else program:
+        for i in order(program, c.num_layers, lambda: x):  # noqa: B023 (x as it is now is what is wanted)
             layer = self._layers[i]
             qkv = F.linear(self._unit(x), layer.qkv, layer.qkv_bias).view(len(x), -1, c.head_dim)
             qk = qkv[:, :turned]

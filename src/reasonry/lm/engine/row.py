@@ -45,6 +45,8 @@ class Row:
         """Whether a token has another position than its index."""
         self.tagged = False
         """Whether a token has another thought than 0."""
+        self.whole = False
+        """Whether the first tokens are computed in one step, for they decide `program` on the way; until then nobody shares a prefix."""
         self.fresh = 0
         """How many pending tokens were sampled (0 or 1): computing those is decoding, computing others is prefill."""
         self.version = 0
@@ -71,8 +73,9 @@ class Row:
 
     @property
     def plain(self) -> bool:
-        """Whether its keys are those any row with these ids would compute: positions 0, 1, 2, …, thought 0, nothing joined."""
-        return not (self.joined or self.moved or self.tagged)
+        """Whether its keys are those any row with these ids and its program would compute: positions 0, 1, 2, …, thought 0, nothing
+        joined."""
+        return not (self.joined or self.moved or self.tagged or self.whole)
 
     def copy(self) -> Row:
         """A row with the same tokens and the same slots, whose references the caller counts."""

@@ -67,13 +67,15 @@ class Scheduler:
             row = job.row
             pending = len(row.ids) - row.computed
             n = pending if pending < 2 else min(pending, left)
+            if row.whole:
+                n = pending if pending <= left or left == CHUNK else 0
             if self.pool.free < n and not self._make_room(job, n):
                 continue  # it left `active`
             i += 1
             if n == 1:
                 row.add_slot(self.pool.take_one())
             elif n:
-                left -= n
+                left = max(left - n, 0)
                 row.add_slots(self.pool.take(n))
             if n or not pending:
                 steps.append((job, n))

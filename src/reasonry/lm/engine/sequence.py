@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from reasonry.core import Cost, Ids, Sampling, UserError
+from reasonry.lm.decoder import Program
 from reasonry.lm.engine.engine import Engine
 from reasonry.lm.engine.row import Job, Row
 from reasonry.lm.engine.text import Text
@@ -49,6 +50,11 @@ class Sequence:
     def version(self) -> int:
         """The number of the weights that its last `sample` was drawn from."""
         return self._version
+
+    @property
+    def program(self) -> Program | None:
+        """Which blocks its tokens run through; `None` for all, and in a routed model before its first token."""
+        return self._row.program
 
     @property
     def cost(self) -> Cost:
