@@ -309,4 +309,4 @@ def main() -> None:
         sys.exit(130)
 
 
-from reasonry.cli import coordination, difficulty, flips, ladder, probe, scale_fit, verifier, window_cost  # noqa: E402, F401 (adds commands)
+from reasonry.cli import coordination, difficulty, flips, ladder, layers, probe, scale_fit, synth, traces, verifier, window_cost  # noqa: E402, F401 (adds commands)

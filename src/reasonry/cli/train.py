@@ -23,7 +23,7 @@ TRACKERS = ("trackio", "tensorboard", "wandb")
 
 
 @click.command()
-@click.option("--recipe", metavar="NAME|FILE", help="A paper's recipe (grpo, dapo, h1, trm-sudoku6, ahn, …) or a .toml file.")
+@click.option("--recipe", metavar="NAME|FILE", help="A paper's recipe (grpo, dapo, h1, trm-sudoku6, ahn, drllm, …) or a .toml file.")
 @click.option("--model", metavar="SPEC", help="pocket, pocket-1m or a checkpoint folder.")
 @click.option("--task", metavar="SPEC", help="As in compare; {level} in it is replaced by the recipe's levels.")
 @click.option("--solver", metavar="SPEC", help="The method whose attempts are learnt from.  [default: single]")
@@ -76,7 +76,10 @@ def train(
             run_recursion(settings, plain(settings), write(settings), folder, resume, made)
             return
         if hasattr(settings, "patch"):
-            from reasonry.cli.patch import run_patch
+            if settings.patch == "drllm":
+                from reasonry.cli.routers import run_routers as run_patch
+            else:
+                from reasonry.cli.patch import run_patch
 
             run_patch(settings, plain(settings), write(settings), folder, resume, made)
             return
@@ -108,6 +111,10 @@ def _settings(recipe: str | None, data: str | None, sets: tuple[str, ...], resum
         from reasonry.worlds.trm_settings import TRMSettings
 
         kind = TRMSettings
+    elif values.get("patch") == "drllm":
+        from reasonry.accel.drllm.settings import RouterSettings
+
+        kind = RouterSettings
     elif "patch" in values:
         from reasonry.accel.ahn.settings import PatchSettings
 

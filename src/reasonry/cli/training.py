@@ -29,6 +29,8 @@ from reasonry.evaluate.training import paired_words, title, training_page
 from reasonry.lm.decoder import Decoder
 from reasonry.lm.load import load_lm, model_folder
 from reasonry.lm.local import LocalLM
+from reasonry.lm.thoughts import controls, equipped
+from reasonry.lm.tokenizer import Tokenizer
 from reasonry.probe.difficulty import Rated, curated, read_profile, stale
 from reasonry.solve.build import build_explorer, build_solver
 from reasonry.synth.aggregation import Aggregation
@@ -42,6 +44,7 @@ from reasonry.train.distributed import Team, team
 from reasonry.train.hard import Hard, Problems, in_rounds, rater
 from reasonry.train.health import Progress, display
 from reasonry.train.loop import STEPS, Validate, frozen_copy
+from reasonry.train.multipath import Traces, vary, widest
 from reasonry.train.planned import planned
 from reasonry.train.result import card, save_model
 from reasonry.train.reward import Reward
@@ -49,7 +52,7 @@ from reasonry.train.rollout import rollout
 from reasonry.train.settings import Settings, Supervised, plain, write
 from reasonry.train.sft import Example, chat_example
 from reasonry.train.solutions import Solutions
-from reasonry.train.supervised import hold_out, read_examples, steps_of, supervise
+from reasonry.train.supervised import Epochs, hold_out, read_rows, steps_of, supervise
 from reasonry.train.trackers import both, tracker
 
 GENERATED = 1000
@@ -182,9 +185,10 @@ async def train_by_answers(
     task = load(s.task or s.data) if s.evaluate else None
     lm = load_lm(s.model, dtype=torch.float32)
     assert isinstance(lm, LocalLM)
-    async with lm:
+    async with thinking(lm, s) as lm:
         rows, held_out = hold_out(examples_of(s, lm), s.validation, s.seed)
-        steps = steps_of(s, [len(e.ids) for e in rows])
+        epochs, fixed = varied(s, rows, lm), varied(s, held_out, lm)(-1)
+        steps = steps_of(s, epochs)
         solver = build_solver(s.solver, lm, task) if task else None
         test = task.problems("test", s.evaluate, s.seed) if task else []
         run = _open(s, out, resume, command)
@@ -192,17 +196,40 @@ async def train_by_answers(
         if solver and task:
             await evaluated(run, solver, task, test, s, ("before",), console)
         with watched(console, steps, track, run) as progress:
-            await supervise(lm.decoder, rows, held_out, s, run, progress)
+            await supervise(lm.decoder, epochs, fixed, s, run, progress)
         lm.engine.flush()
-        _save(lm.decoder, s, run, folder)
+        _save(lm.decoder, s, run, folder, lm.tokenizer)
         return run, await evaluated(run, solver, task, test, s, ("before", "after"), console) if solver and task else None
 
 
-def examples_of(s: Supervised, lm: LocalLM) -> list[Example]:
+def thinking(lm: LocalLM, s: Supervised) -> LocalLM:
+    """The model, with tags and thought embeddings for whatever parallel paths it is to learn. Raises UserError where adapters or norms
+    alone would be trained, which cannot learn new ones."""
+    paths = widest(Path(s.data)) if s.data.endswith(".jsonl") else 0
+    if not paths:
+        return lm
+    decoder, tokenizer = equipped(lm.decoder, lm.tokenizer, max(s.tags, paths))
+    new = decoder.config != lm.decoder.config or tokenizer is not lm.tokenizer
+    if new and (s.lora is not None or s.optimizer == "norms"):
+        key, value = ("optimizer", s.optimizer) if s.lora is None else ("lora", s.lora)
+        raise UserError(f"{key}: is {value}, which leaves the new tags and thoughts of parallel paths as they are; leave it out")
+    return LocalLM(decoder, tokenizer, lm.name) if new else lm
+
+
+def varied(s: Supervised, rows: Sequence[Example | Traces], lm: LocalLM) -> Epochs:
+    """What an epoch learns of the rows."""
+    plain_rows = [row for row in rows if isinstance(row, Example)]
+    if len(plain_rows) == len(rows):
+        return lambda epoch: plain_rows
+    known, tags = controls(lm.tokenizer), max(s.tags, widest(Path(s.data)))
+    return lambda epoch: vary(rows, known, tags, s.unfinished, s.seed, epoch)
+
+
+def examples_of(s: Supervised, lm: LocalLM) -> Sequence[Example | Traces]:
     """What is learnt: the file's rows, or demonstrations of the task's training problems."""
     longest = lm.decoder.config.max_position
     if s.data.endswith(".jsonl"):
-        return read_examples(Path(s.data), lm.tokenizer, longest, s.prompt, s.answer)
+        return read_rows(Path(s.data), lm.tokenizer, longest, s.prompt, s.answer)
     task, rng = load(s.data), random.Random(s.seed)
     show = getattr(task, "demonstration", None)
     if show is None:
@@ -276,9 +303,9 @@ def _first(run: Run) -> str:
     return (run.path / COMMAND).read_text().rstrip()
 
 
-def _save(decoder: Decoder, s: Settings | Supervised, run: Run, like: Path) -> None:
+def _save(decoder: Decoder, s: Settings | Supervised, run: Run, like: Path, tokenizer: Tokenizer | None = None) -> None:
     text = card(run.path.name, s.model, _first(run), write(s, all_keys=False))
-    save_model(weights_of(decoder, s), run.path / MODEL, like, text)
+    save_model(weights_of(decoder, s), run.path / MODEL, like, text, tokenizer)
 
 
 @contextmanager
