@@ -114,11 +114,11 @@ def with_vocabulary(decoder: Decoder, size: int, std: float = 0.02, generator: t
 
 
 def equipped(decoder: Decoder, tokenizer: Tokenizer, tags: int = AUTHORS_TAGS, seed: int = 0) -> tuple[Decoder, Tokenizer]:
-    """A model ready to be taught parallel thinking on paths numbered 1 to `tags`: control tokens, rows for them, thought embeddings at
-    zero. What it has already is kept."""
+    """A model ready to be taught parallel thinking on paths numbered 1 to `tags` at least: control tokens, rows for them, and for each a
+    thought embedding, at zero. What it has already is kept."""
     tokenizer = with_controls(tokenizer, tags)
     decoder = with_vocabulary(decoder, tokenizer.vocab_size, generator=torch.Generator().manual_seed(seed))
-    return with_thoughts(decoder, max(tags, decoder.config.num_thoughts - 1)), tokenizer
+    return with_thoughts(decoder, max(controls(tokenizer).tags, decoder.config.num_thoughts - 1)), tokenizer
 
 
 def _rebuilt(decoder: Decoder, state: dict[str, Tensor], **changes: int) -> Decoder:

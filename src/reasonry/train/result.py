@@ -20,11 +20,12 @@ STALE = ("card.json", "training.json", "README.md", "evaluation.json")
 """Files that say how the model it came from was made, or how good it was."""
 
 
-def save_model(decoder: Decoder, folder: Path, like: Path, card: str) -> Path:
-    """Writes `folder` with the decoder's weights, the tokenizer and settings of `like`, and `card` as its README.md; returns it."""
+def save_model(decoder: Decoder, folder: Path, like: Path, card: str, tokenizer: Tokenizer | None = None) -> Path:
+    """Writes `folder` with the decoder's weights, the tokenizer (`None`: that of `like`) and settings of `like`, and `card` as its
+    README.md; returns it."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    save_decoder(decoder, part, like=like)
+    save_decoder(decoder, part, tokenizer, like=like)
     for name in STALE:
         (part / name).unlink(missing_ok=True)
     if not (part / "generation_config.json").exists():

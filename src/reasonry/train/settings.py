@@ -20,7 +20,7 @@ import msgspec
 
 from reasonry.core import UserError
 
-LATER = ("minibatches",)
+LATER = ("minibatches", "tags", "unfinished")
 """Keys that came after runs which may still be resumed, and whose defaults are not `None`."""
 SHIPPED = Path(__file__).parent / "shipped"
 """Recipes of papers, by name."""
@@ -223,7 +223,11 @@ class Supervised:
     model: str
     data: str
     """A .jsonl file (rows with `messages` that end with the assistant, or with a prompt and an answer column), or a task that
-    demonstrates its problems, such as `arithmetic?steps=4`."""
+    demonstrates its problems, such as `arithmetic?steps=4`. Rows with `paths` and a `summary` teach parallel thinking."""
+    tags: int = 8
+    """Numbers that parallel paths are given, drawn anew for every row and epoch; more where a row has more paths."""
+    unfinished: float = 0.3
+    """Share of the rows with parallel paths that are cut where one of the paths ends, as a policy that ends thinking early does."""
     examples: int = 2000
     """Demonstrations to draw, where `data` is a task."""
     prompt: str | None = None
@@ -260,9 +264,10 @@ class Supervised:
         checks += [(v < 0, n, v, "use 0 or more") for n in ("validation", "evaluate") if (v := getattr(self, n)) is not None]
         unnamed = self.evaluate > 0 and self.task is None and self.data.endswith(".jsonl")
         checks.append((unnamed, "evaluate", self.evaluate, "a file of answers is no task; name one with task"))
+        checks.append((not 0 <= self.unfinished <= 1, "unfinished", self.unfinished, "use a share from 0 to 1"))
         checks += [
             (v < 1, n, v, "use at least 1")
-            for n in ("epochs", "steps", "batch_tokens", "save_every", "lora", "examples", "max_tokens", "evaluate_attempts")
+            for n in ("epochs", "steps", "batch_tokens", "save_every", "lora", "examples", "max_tokens", "evaluate_attempts", "tags")
             if (v := getattr(self, n)) is not None
         ]
         _refuse(checks)

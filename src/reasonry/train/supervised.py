@@ -1,7 +1,8 @@
 """A supervised run: a file of written answers, packed batches, checkpoints, the best by the loss on examples held out.
 
 Invariant: as in `train.loop`: a run killed at any instant and resumed ends with the weights of one that was not, bit for bit on a CPU with
-one thread. The order of examples is a function of the seed; weights, optimiser and position are in one file that is replaced whole.
+one thread. The examples of an epoch and their order are functions of the seed; weights, optimiser and position are in one file that is
+replaced whole.
 """
 
 from __future__ import annotations
@@ -10,41 +11,62 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from reasonry.core import Message, Run, UserError
 from reasonry.lm.decoder import Decoder
+from reasonry.lm.thoughts import controls
 from reasonry.lm.tokenizer import Tokenizer
 from reasonry.tasks.loaders import ANSWERS, PROMPTS, json_lines
 from reasonry.train.compose import optimizer_of, schedule_of
 from reasonry.train.health import Progress
 from reasonry.train.loop import CHECKPOINT, STEPS
+from reasonry.train.multipath import PATHS, Traces, read_traces
 from reasonry.train.settings import Supervised
 from reasonry.train.sft import Example, Pack, chat_example, cuts, fit, packed, packed_nll
 
 ROLES = ("system", "user", "assistant", "tool")
+Epochs = Callable[[int], Sequence[Example]]
+"""What is learnt in an epoch: in each the same rows in the same order, though what is drawn of them may differ (tags of paths)."""
+R = TypeVar("R")
 
 
 def read_examples(path: Path, tokenizer: Tokenizer, longest: int, prompt: str | None = None, answer: str | None = None) -> list[Example]:
-    """The rows of a .jsonl file as examples of at most `longest` tokens.
+    """What `read_rows` gives for a file without parallel paths. Raises UserError for one that has any."""
+    rows = read_rows(path, tokenizer, longest, prompt, answer)
+    examples = [row for row in rows if isinstance(row, Example)]
+    if len(examples) == len(rows):
+        return examples
+    raise UserError(f"{path}: holds rows of parallel paths, of which tags make many examples each; give rows of one answer")
+
+
+def read_rows(
+    path: Path, tokenizer: Tokenizer, longest: int, prompt: str | None = None, answer: str | None = None
+) -> list[Example | Traces]:
+    """The rows of a .jsonl file as examples of at most `longest` positions.
 
     A row has `messages` that end with the assistant's, or a prompt (text or messages) and an answer (text or number) column; every
-    assistant message is learnt. Or it has `ids` and `mask`, which are learnt as they are. Raises UserError, with file and line, for a row
-    that cannot be used.
+    assistant message is learnt. Or it has `ids` and `mask`, which are learnt as they are. Or a prompt, `paths` and a `summary`: parallel
+    thinking. Raises UserError, with file and line, for a row that cannot be used.
     """
-    examples = []
+    examples: list[Example | Traces] = []
     for where, row in json_lines(path):
         if not isinstance(row, Mapping):
             raise UserError(f"{where}: is a {type(row).__name__} but must be an object with messages, or with a prompt and an answer")
-        example = _exact(row, where, tokenizer) if "ids" in row else chat_example(tokenizer, _chat(row, where, prompt, answer))
-        if len(example.ids) > longest:
-            raise UserError(f"{where}: has {len(example.ids)} tokens but the model's context holds {longest}; shorten or drop it")
+        if PATHS in row:
+            asked = tokenizer.encode(tokenizer.render(_asked(row, where, prompt)))
+            example = read_traces(row, where, tokenizer, controls(tokenizer), asked)
+        else:
+            example = _exact(row, where, tokenizer) if "ids" in row else chat_example(tokenizer, _chat(row, where, prompt, answer))
+        size = example.longest if isinstance(example, Traces) else len(example.ids)
+        if size > longest:
+            raise UserError(f"{where}: has {size} tokens but the model's context holds {longest}; shorten or drop it")
         examples.append(example)
     if not examples:
         raise UserError(f"{path}: holds no rows; give at least one")
@@ -63,13 +85,17 @@ def _exact(row: Mapping[str, Any], where: str, tokenizer: Tokenizer) -> Example:
     return Example(tuple(ids), tuple(mask))
 
 
-def _chat(row: Mapping[str, Any], where: str, prompt: str | None, answer: str | None) -> tuple[Message, ...]:
+def _asked(row: Mapping[str, Any], where: str, prompt: str | None) -> tuple[Message, ...]:
     asked_in = prompt or next((c for c in PROMPTS if c in row), None)
     if asked_in is None or asked_in not in row:
         looked = repr(prompt) if prompt else f"any of {', '.join(PROMPTS)}"
         raise UserError(f"{where}: has no column {looked}, only {', '.join(row)}; name the prompt's column with prompt")
     asked = row[asked_in]
-    chat = (Message("user", asked),) if isinstance(asked, str) else _messages(asked, f"{where}: {asked_in}")
+    return (Message("user", asked),) if isinstance(asked, str) else _messages(asked, f"{where}: {asked_in}")
+
+
+def _chat(row: Mapping[str, Any], where: str, prompt: str | None, answer: str | None) -> tuple[Message, ...]:
+    chat = _asked(row, where, prompt)
     if chat[-1].role == "assistant":
         return chat
     said_in = answer or next((c for c in ANSWERS if c in row), None)
@@ -98,30 +124,35 @@ class _Position:
     """Least validation loss so far."""
 
 
-def hold_out(examples: Sequence[Example], n: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """(training, validation): `n` examples drawn by the seed are held out. Raises UserError where nothing would be left."""
+def hold_out(examples: Sequence[R], n: int, seed: int) -> tuple[list[R], list[R]]:
+    """(training, validation): `n` rows drawn by the seed are held out. Raises UserError where nothing would be left."""
     if n >= len(examples):
         raise UserError(f"validation: is {n} but the file has {len(examples)} rows; hold out fewer")
     out = set(torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))[:n].tolist())
     return [e for i, e in enumerate(examples) if i not in out], [examples[i] for i in sorted(out)]
 
 
-def steps_of(s: Supervised, lengths: Sequence[int]) -> int:
+def steps_of(s: Supervised, epochs: Epochs) -> int:
     """Steps of the run: those asked for, else what the epochs take."""
-    return s.steps or sum(len(cuts(lengths, s.batch_tokens, s.seed, epoch)) for epoch in range(s.epochs))
+    return s.steps or sum(len(cuts([len(e.ids) for e in epochs(i)], s.batch_tokens, s.seed, i)) for i in range(s.epochs))
 
 
-async def supervise(
-    decoder: Decoder, examples: Sequence[Example], held_out: Sequence[Example], s: Supervised, run: Run, progress: Progress
-) -> None:
+def packs(epochs: Epochs, s: Supervised, skip: int) -> Iterator[list[Example]]:
+    """The examples of each step, epoch after epoch, without those of the first `skip` steps."""
+    for i in count():
+        examples = epochs(i)
+        order = cuts([len(e.ids) for e in examples], s.batch_tokens, s.seed, i)
+        yield from ([examples[k] for k in cut] for cut in order[skip:])
+        skip = max(skip - len(order), 0)
+
+
+async def supervise(decoder: Decoder, epochs: Epochs, held_out: Sequence[Example], s: Supervised, run: Run, progress: Progress) -> None:
     """Trains `decoder` in place, from the run's checkpoint where there is one; with examples held out, the best weights remain."""
     device = decoder.embed_tokens.weight.device
-    lengths = [len(e.ids) for e in examples]
-    steps = steps_of(s, lengths)
+    steps = steps_of(s, epochs)
     optimizers, schedule = optimizer_of(s)(decoder, s.lr, s.weight_decay), schedule_of(s, steps)
     at = _resume(run, decoder, optimizers)
-    order = (cut for epoch in count() for cut in cuts(lengths, s.batch_tokens, s.seed, epoch))
-    stream: Iterator[Pack] = (packed([examples[i] for i in cut], device) for cut in islice(order, at.step, None))
+    stream: Iterator[Pack] = (packed(examples, device) for examples in packs(epochs, s, at.step))
     began = time.perf_counter()
     for p in fit(decoder, optimizers, stream, lambda i: s.lr * schedule(i), range(at.step, steps), at.tokens, s.clip_norm, packed_nll):
         now = time.perf_counter()
