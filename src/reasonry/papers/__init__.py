@@ -7,6 +7,7 @@ from reasonry.papers.coordination import PAPER as COORDINATION
 from reasonry.papers.deepsearch import PAPER as DEEPSEARCH
 from reasonry.papers.delethink import PAPER as DELETHINK
 from reasonry.papers.delethink_rl import PAPER as DELETHINK_RL
+from reasonry.papers.dr_llm import PAPER as DR_LLM
 from reasonry.papers.grpo_tcr import PAPER as GRPO_TCR
 from reasonry.papers.h1 import PAPER as H1
 from reasonry.papers.hero import PAPER as HERO
@@ -27,6 +28,7 @@ PAPERS: dict[str, Paper] = {
         DEEPSEARCH,
         DELETHINK,
         DELETHINK_RL,
+        DR_LLM,
         GRPO_TCR,
         H1,
         HERO,
