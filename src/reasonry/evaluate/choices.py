@@ -1,7 +1,8 @@
 """A choice of `compare`, `solve` and `serve`: a solver's spec, or a cheaper form of the model with a solver over it.
 
 `ahn?adapter=FOLDER&window=64&sinks=4&of=self-consistency?k=4` is four answers and a vote by the model with that adapter; without `of` it is
-one plain answer. `of` comes last, for it is a whole spec with options of its own.
+one plain answer. `routed?adapter=FOLDER&p=-0.5` runs each prompt through the blocks its routers choose (Dr.LLM). `of` comes last, for it is
+a whole spec with options of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, quote
 
 from reasonry.core import LM, Solver, Task, UserError
+from reasonry.evaluate.reverse_choice import reverse_speculative
 from reasonry.solve.build import SOLVERS, Options, build_solver, read_options
 from reasonry.solve.opened import Opened
 
@@ -40,9 +42,24 @@ def _ahn(lm: LM, o: Options) -> LM:
     return o.opened.once(("ahn", lm, folder, window, write), patched)
 
 
-PATCHES: Mapping[str, Patch] = {"ahn": _ahn}
+def _routed(lm: LM, o: Options) -> LM:
+    from reasonry.accel.drllm import load_routers, route
+    from reasonry.lm.local import LocalLM
+
+    folder, knob = o.read("adapter", "", str), o.read("p", -0.5, float)
+    o.close()
+    if not isinstance(lm, LocalLM):
+        raise UserError(f"routed: {lm.name} is an endpoint, whose blocks are out of reach; name a model of this machine")
+    if not folder:
+        raise UserError("routed: adapter is not given; name the folder that train --recipe drllm wrote: routed?adapter=FOLDER&p=-0.5")
+    return o.opened.once(("routed", lm, folder, knob), lambda: route(lm, load_routers(lm.decoder, folder), knob))
+
+
+PATCHES: Mapping[str, Patch] = {"ahn": _ahn, "routed": _routed}
 """Every cheaper form of a model, by name."""
-CHOICES = (*SOLVERS, *PATCHES)
+FURTHER: Mapping[str, Callable[[LM, Options, str], Solver]] = {"reverse-speculative": reverse_speculative}
+"""Solvers made of parts of other rooms: (model, options, which it closes, the name in reports) -> solver."""
+CHOICES = (*SOLVERS, *PATCHES, *FURTHER)
 
 
 def build_choice(spec: str, lm: LM, task: Task, opened: Opened | None = None) -> Solver:
@@ -51,6 +68,8 @@ def build_choice(spec: str, lm: LM, task: Task, opened: Opened | None = None) ->
     What the spec names by a place is loaded in `opened`, as in `build_solver`.
     """
     name = spec.partition("?")[0]
+    if name in FURTHER:
+        return FURTHER[name](lm, read_options(spec, opened), spec)
     if name not in PATCHES:
         return build_solver(spec, lm, task, opened)
     options = read_options(spec, opened)

@@ -24,13 +24,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from reasonry.core import Cost, Ids, Prompt, Sampling, Stop, UserError
+from reasonry.core import Budget, Cost, Ids, Prompt, Sampling, Stop, UserError
 from reasonry.core.seeds import inner_seed
 from reasonry.lm.engine.sampler import Draws, Settings, draw, truncate
 from reasonry.lm.engine.sequence import Sequence
@@ -97,9 +97,12 @@ class Trace:
     tokens: tuple[Token, ...]
     """The end token included."""
     stop: Stop
-    """EOS, LENGTH (of `max_tokens`) or CONTEXT (of either model)."""
+    """EOS, LENGTH (of `max_tokens`), CONTEXT (of either model) or BUDGET."""
     teacher: Cost
     student: Cost
+    """Tokens drafted or proposed and then refused were sampled all the same."""
+    spent: str | None = None
+    """The unit that ran out, where it was the budget."""
 
     @property
     def ids(self) -> Ids:
@@ -140,6 +143,10 @@ class Writing:
     vocabulary: int
     """Tokens of the teacher."""
     tokens: list[Token] = field(default_factory=list)
+    drawn: tuple[int, int] = (0, 0)
+    """Tokens that `_step` drew from the teacher and from the student by their logits, which their sequences do not know of."""
+    taken: tuple[int, int] = (0, 0)
+    """How many of those stayed."""
 
     @cached_property
     def shared(self) -> Tensor:
@@ -205,14 +212,18 @@ async def _step(w: Writing, shared: Tensor | None) -> None:
     rule, logits_t, logits_s = w.rule, await w.t.logits(), await w.s.logits()
     law = _law(logits_s, rule.judged)
     least = -math.inf if rule.among is None else float(logits_s.topk(min(rule.among, len(logits_s))).values[-1])
+    trial = 0
     for trial in range(rule.proposals):
         proposed = _draw(logits_t, rule.teacher, shared, Draws(_trial_seed(w.seed, trial))(w.n))
         id = None if proposed is None else w.match.to_student(proposed)
         if id is not None and float(law[id].exp()) >= rule.p_th and float(logits_s[id]) >= least:
             break
     else:
-        proposed, id = None, _draw(logits_s, rule.student, None, Draws(student_seed(w.seed))(w.n))
+        trial, proposed = rule.proposals - 1, None
+        id = _draw(logits_s, rule.student, None, Draws(student_seed(w.seed))(w.n))
     assert id is not None
+    own = proposed is None
+    w.drawn, w.taken = (w.drawn[0] + trial + 1, w.drawn[1] + own), (w.taken[0] + (not own), w.taken[1] + own)
     (log_s,) = await w.s.score([id])
     log_t = await w.read(id) if proposed is None else sum(await w.t.score([proposed]))
     w.tokens.append(Token(id, proposed is not None, log_t, log_s))
@@ -237,24 +248,55 @@ def _draw(logits: Tensor, sampling: Sampling, shared: Tensor | None, uniform: fl
     return draw(logits[None], Settings.of([sampling], len(logits), logits.device), [uniform]).ids[0]
 
 
-async def write(pair: Pair, prompt: Prompt, rule: Rule, seed: int, extend: Extend = by_lookahead) -> Trace:
+def _priced(cost: Cost, drawn: int, taken: int) -> Cost:
+    """A sequence's cost with the tokens that were drawn by hand; those that stayed were appended, but are no prompt."""
+    return replace(cost, completion_tokens=cost.completion_tokens + drawn, prompt_tokens=cost.prompt_tokens - taken)
+
+
+def _affordable(budget: Budget, cost: Cost, room: int, longest: int, rule: Rule) -> tuple[int, str | None]:
+    """How many tokens the next extension may add, at most `room`, and the unit that ran out where that is none.
+
+    One that adds n draws n tokens of the teacher (going by steps, up to k for one) and one of the student; each model reads the other's.
+    """
+    if unit := budget.spent(cost):
+        return 0, unit
+    left = budget.left(cost)
+    if left.completion_tokens is not None:
+        room = min(room, left.completion_tokens - rule.proposals)
+    if left.tokens is not None:
+        room = min(room, (left.tokens - rule.proposals - longest) // 2)
+    return (room, None) if room > 0 else (0, "tokens" if left.tokens is not None else "completion_tokens")
+
+
+async def write(pair: Pair, prompt: Prompt, rule: Rule, seed: int, extend: Extend = by_lookahead, budget: Budget = Budget()) -> Trace:
     """One trace after `prompt`, which the student's tokenizer and chat template make ids. Many may be written at once.
 
-    Raises UserError for a prompt that leaves no room in either model's context, or a rule that `by_lookahead` cannot follow.
+    `budget` bounds what both models spend together. Raises UserError for a prompt that leaves no room in either model's context, or a rule
+    that `by_lookahead` cannot follow.
     """
     if extend is by_lookahead and (rule.proposals > 1 or rule.judged != OWN or rule.among is not None):
         raise UserError("rsd: looking ahead takes one proposal, judged by the student's own law; use by_steps or by_pool for another rule")
     ids = await pair.student.encode(prompt)
+    theirs, ours, context = pair.teacher.decoder.config, pair.student.decoder.config, pair.match.context(ids)
+    most, longest = theirs.max_position - pair.match.longest + 1, pair.match.longest
+    if budget.tokens is not None and budget.tokens <= len(ids) + len(context):
+        return Trace(ids, (), Stop.BUDGET, Cost(), Cost(), "tokens")
+    if budget.calls is not None and budget.calls < 2:  # one of each model; what follows goes on from them
+        return Trace(ids, (), Stop.BUDGET, Cost(), Cost(), "calls")
     ends = frozenset(pair.teacher.tokenizer.eos_ids), frozenset(pair.student.tokenizer.eos_ids)
-    theirs, ours = pair.teacher.decoder.config, pair.student.decoder.config
-    most = theirs.max_position - pair.match.longest + 1
-    with await pair.student.sequence(ids) as s, await pair.teacher.sequence(pair.match.context(ids)) as t:
-        w, stop = Writing(t, s, pair.match, rule, seed, *ends, theirs.vocab_size), None
+    with await pair.student.sequence(ids) as s, await pair.teacher.sequence(context) as t:
+        w, stop, unit = Writing(t, s, pair.match, rule, seed, *ends, theirs.vocab_size), None, None
+        costs = t.cost, s.cost
         while stop is None:
             room = min(rule.max_tokens - w.n, most - len(t), ours.max_position - len(s))
             if room < 1:
                 stop = Stop.LENGTH if w.n == rule.max_tokens else Stop.CONTEXT
-                continue
+                break
+            room, unit = _affordable(replace(budget, calls=None), costs[0] + costs[1], room, longest, rule)
+            if unit:
+                stop = Stop.BUDGET
+                break
             await extend(w, room)
+            costs = _priced(t.cost, w.drawn[0], w.taken[0]), _priced(s.cost, w.drawn[1], w.taken[1])
             stop = Stop.EOS if w.tokens[-1].id in w.student_ends else None
-        return Trace(ids, tuple(w.tokens), stop, t.cost, s.cost)
+        return Trace(ids, tuple(w.tokens), stop, *costs, unit)
