@@ -114,7 +114,7 @@ def test_mistakes_are_one_sentence(folder: Path, monkeypatch, tmp_path: Path, ca
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("ahn*.toml")), ids=lambda p: p.stem)
 def test_a_shipped_recipe_is_complete(path: Path) -> None:
     """But for model and data where they are the user's own."""
     values = tomllib.loads(path.read_text())
