@@ -12,7 +12,9 @@ from reasonry.papers.grpo_tcr import PAPER as GRPO_TCR
 from reasonry.papers.h1 import PAPER as H1
 from reasonry.papers.hero import PAPER as HERO
 from reasonry.papers.hicra import PAPER as HICRA
+from reasonry.papers.parathinker import PAPER as PARATHINKER
 from reasonry.papers.rl_survey import PAPER as RL_SURVEY
+from reasonry.papers.rsd import PAPER as RSD
 from reasonry.papers.scalerl import PAPER as SCALERL
 from reasonry.papers.talk import PAPER as TALK
 from reasonry.papers.trm import PAPER as TRM
@@ -33,7 +35,9 @@ PAPERS: dict[str, Paper] = {
         H1,
         HERO,
         HICRA,
+        PARATHINKER,
         RL_SURVEY,
+        RSD,
         SCALERL,
         TALK,
         TRM,
