@@ -26,7 +26,7 @@ from reasonry.train.sft import Example, chat_example
 STUDENT = SMALL
 TEACHER_SHAPE = replace(SMALL, hidden_size=96, num_layers=3, num_heads=6, num_kv_heads=2, intermediate_size=256)
 LEAST, IN_STYLE, HARDER = 3, 5, 6
-"""Fewest and most numbers of a problem that traces are written for, and the numbers of a harder one that none is."""
+"""Numbers of a problem: fewest, most of one in style, and those of a harder one. Students and traces know all of them."""
 SEEN = 0.01
 """The share of B's steps in what the student was taught."""
 DOUBTFUL = 0.3
