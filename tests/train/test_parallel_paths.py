@@ -104,6 +104,16 @@ async def test_a_policy_gradient_step_runs_through_paths_and_summary(spec: str) 
         assert "thought" not in name or ours[1:].abs().sum() > 0
 
 
+async def test_a_summary_by_re_prefill_carries_no_loss() -> None:
+    """The trainer could not rebuild it: a causal text whose tokens have thoughts. Its paths train all the same."""
+    groups = await attempts("P=2&B=4&max_tokens=2&fuse=re-prefill")
+    batch = make_batch(groups, RECIPE, every_segment, 0)
+    drawn = sum(sum(s.mask or [True] * len(s.ids or ())) for g in groups for r in g for s in r.trajectory.segments if s.role == "think")
+    assert batch.tokens.segment.numel() == drawn
+    decoder = model()
+    assert learn(decoder, RECIPE.optimizer(decoder, 1.0, 0.0), RECIPE, batch, 1.0, None)["mismatch_max"] < 1e-4
+
+
 async def test_the_summary_can_be_trained_alone() -> None:
     """A recipe that asks for one role gets it: paths stay data."""
     groups = await attempts(SPECS[0])

@@ -85,7 +85,8 @@ async def _handed_again(thought: Thought, lead: Ids) -> Opened:
 reuse = Fuse("joined", _joined, False)
 """The paths' keys and values as they are: the method."""
 reread = Fuse("re-prefill", _handed_again, True)
-"""Prompt and paths as one causal text, computed again at positions 0, 1, 2, …; tokens keep their thought embeddings."""
+"""Prompt and paths as one causal text, computed again at positions 0, 1, 2, …; tokens keep their thought embeddings. It is there to be
+compared with: its summary carries no loss."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,10 @@ class ParaThinker:
             return shortfall(budget, Cost(), need)
 
         def fits(b: int) -> bool:
-            room = 2 + longest + b
-            top = self.place(prompt, P - 1, room) + room + 1 + lead + last(b)
-            return held(b) + last(b) <= lm.engine.pool.size and top <= lm.decoder.config.max_position
+            room, whole = 2 + longest + b, held(b) + last(b)
+            again = self.fuse is not None and self.fuse.again
+            top = whole if again else self.place(prompt, P - 1, room) + room + 1 + lead + last(b)
+            return whole * (1 + again) <= lm.engine.pool.size and top <= lm.decoder.config.max_position
 
         widest = self.B - bisect_left(range(self.B), True, key=lambda n: fits(self.B - n))
         if widest == 0:
@@ -222,10 +224,10 @@ def _cost(begun: Cost, paths: Sequence[Path]) -> Cost:
 
 
 def _segment(lm: LocalLM, line: Line, context: Ids, positions: Ids, groups: Ids | None, text: str, role: str, cost: Cost) -> Segment:
-    versions = tuple(line.versions)
+    versions, mask = tuple(line.versions), (tuple(line.drawn) if groups is not None else (False,) * len(line.ids))
     return Segment(
         context, tuple(line.ids), text, tuple(line.logprobs), line.stop or Stop.LENGTH, cost, role=role,
-        mask=None if all(line.drawn) else tuple(line.drawn), policy_version=versions[0], positions=positions, groups=groups, model=lm.name,
+        mask=None if all(mask) else mask, policy_version=versions[0], positions=positions, groups=groups, model=lm.name,
         versions=versions if versions[0] != versions[-1] else None,
     )  # fmt: skip
 
