@@ -101,8 +101,8 @@ def _claim(id: str, says: str, falsified_if: str) -> Claim:
 
 
 ORDER = (
-    "; it holds where the difference's 95 % interval over seeds and problems is wholly on the claimed side, fails where it is wholly on the "
-    "other, and is unclear between"
+    "; it holds where the difference's 95 % interval over seeds and problems is wholly on the claimed side, fails where it is wholly on "
+    "the other, and is unclear between"
 )
 CLAIMS = (
     _claim("hurts", "Training a small student on a stronger teacher's right traces makes it worse.",
