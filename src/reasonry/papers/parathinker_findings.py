@@ -6,7 +6,7 @@ Student's over seeds, or that over all their problems where it is wider (`probe.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -173,10 +173,12 @@ def findings(plan: Plan, cells: Sequence[Cell]) -> tuple[Finding, ...]:
     def of(arm: str, metric: str = RIGHT) -> BySeed:
         return values(cells, arm, metric)
 
-    def above(claim: str, a: str, b: str, metric: str = RIGHT, says: Callable[[Estimate | None], str] = say) -> Finding:
-        x, y = of(a, metric), of(b, metric)
+    def above(claim: str, a: str, b: str) -> Finding:
+        x, y = of(a), of(b)
         d = gap(x, y)
-        text = f"{says(level_of(x))} against {says(level_of(y))}: {signed(d)}"
+        spent = [level_of(of(name, TOKENS)) for name in (a, b)]
+        tokens = "" if None in spent else ", with {:.0f} tokens against {:.0f}".format(*(e.mean for e in spent if e is not None))
+        text = f"{say(level(x))} against {say(level(y))}: {signed(d)}{tokens}"
         return Finding(claim, verdict(d, len(x)), text)
 
     most, four = max(plan.widths), plan.trained

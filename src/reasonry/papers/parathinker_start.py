@@ -18,7 +18,6 @@ from reasonry.core import Ids, Problem
 from reasonry.lm.checkpoint import load_decoder
 from reasonry.lm.thoughts import Controls, controls, with_controls, with_thoughts
 from reasonry.lm.tokenizer import Tokenizer
-from reasonry.nn.masks import PROMPT, SUMMARY
 from reasonry.papers.parathinker_findings import Plan
 from reasonry.papers.parathinker_task import (
     CANDIDATES,
@@ -36,6 +35,7 @@ from reasonry.papers.parathinker_task import (
 )
 from reasonry.papers.taught import SMALL, TEMPLATE, Teaching, fresh, taught
 from reasonry.tasks.skill import split_of
+from reasonry.train.multipath import Traces
 from reasonry.train.sft import Example
 
 THINK, END_THINK = "<think>", "</think>"
@@ -99,21 +99,8 @@ def side_by_side(
     tokenizer: Tokenizer, problem: Problem, paths: Sequence[str], tags: Sequence[int], cut: int | None = None, stride: int = 0
 ) -> Example:
     """Paths and the summary; paths are cut after `cut` characters, their closers then forced. `stride`: path i starts that much later."""
-    c, prompt = known(tokenizer)[0], _prompt(tokenizer, problem)
-    ids, mask, groups = list(prompt), [False] * len(prompt), [PROMPT] * len(prompt)
-    positions = list(range(len(prompt)))
-
-    def add(opener: int, text: str, closer: int, free: bool, start: int, group: int) -> None:
-        ids.extend((opener, *coded(tokenizer, text), closer))
-        mask.extend((False, *[True] * len(text), free))
-        positions.extend(range(start, start + len(text) + 2))
-        groups.extend([group] * (len(text) + 2))
-
-    for i, (text, tag) in enumerate(zip(paths, tags, strict=True)):
-        whole = cut is None or len(text) <= cut
-        add(c.opens[tag - 1], text[:cut], c.closes[tag - 1], whole, len(prompt) + i * stride, tag)
-    add(c.summary, str(problem.answer), c.end, True, 1 + max(positions), SUMMARY)
-    return Example(tuple(ids), tuple(mask), tuple(positions), tuple(groups))
+    made = Traces(_prompt(tokenizer, problem), tuple(coded(tokenizer, p) for p in paths), coded(tokenizer, str(problem.answer)))
+    return made.example(known(tokenizer)[0], tags, cut, stride)
 
 
 def chains(tokenizer: Tokenizer, seed: int) -> Iterator[Example]:
