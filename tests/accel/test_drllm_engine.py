@@ -52,21 +52,22 @@ def by_hand(decoder: Decoder, routers: Routers, prompt: tuple[int, ...], knob: f
 
 @pytest.mark.parametrize("shape", [SHAPE, BIASED])
 def test_every_program_decodes_with_a_cache_as_it_does_anew(shape: DecoderConfig) -> None:
-    """All 81 programs of four blocks: prefill, then token by token, against one pass over the whole text."""
+    """All 81 programs of four blocks side by side: prefill, then token by token, against one pass over the whole text."""
 
     async def logits() -> list[torch.Tensor]:
         async with lm_of(shape) as lm:
-            found = []
-            for counts in product((0, 1, 2), repeat=4):
+
+            async def one(counts: tuple[int, ...]) -> torch.Tensor:
                 with await lm.sequence(PROMPTS[1], program_of(counts)) as s:
-                    for id in (65, 66, 67):
+                    for id in (65, 66):
                         await s.append([id])
-                    found.append(await s.logits())
-            return found
+                    return await s.logits()
+
+            return list(await asyncio.gather(*map(one, product((0, 1, 2), repeat=4))))
 
     decoder = fresh(shape, 3).eval()
     counts = torch.tensor(list(product((0, 1, 2), repeat=4)))
-    ids = torch.tensor([[*PROMPTS[1], 65, 66, 67]]).expand(81, -1)
+    ids = torch.tensor([[*PROMPTS[1], 65, 66]]).expand(81, -1)
     with torch.no_grad():
         anew = decoder.logits(execute(decoder, ids, fixed(counts))[0][:, -1])
     for a, b in zip(asyncio.run(logits()), anew, strict=True):
@@ -118,13 +119,28 @@ def test_decisions_are_those_of_the_prompt_and_hold_for_every_later_token(knob: 
     assert len(asyncio.run(run())) > 1
 
 
-def test_rows_with_different_programs_are_in_one_batch_what_they_are_alone() -> None:
+@pytest.mark.parametrize("shape", [SHAPE, BIASED])
+def test_rows_with_different_programs_are_in_one_batch_what_they_are_alone(shape: DecoderConfig) -> None:
+    """Bit for bit: routed ones beside each other, and told programs, beside prompts that go through every block or leave the order."""
+
     async def run() -> None:
-        async with lm_of() as lm, route(lm, opinionated(lm.decoder)) as routed:
+        async with lm_of(shape) as lm, route(lm, opinionated(lm.decoder)) as routed:
             alone = [await routed.complete(p, GREEDY) for p in PROMPTS]
             beside = await asyncio.gather(*(routed.complete(p, GREEDY) for p in PROMPTS * 2))
             for a, b in zip(alone * 2, beside, strict=True):
                 assert (a.ids, a.logprobs) == (b.ids, b.logprobs)
+            programs = [None, *(program_of(c) for c in list(product((0, 1, 2), repeat=4))[::9])]
+
+            async def told(program: tuple[int, ...] | None, i: int) -> tuple[object, ...]:
+                with await lm.sequence(PROMPTS[i % len(PROMPTS)], program) as s:
+                    made = await lm.grow(s, GREEDY)
+                    return made.ids, made.logprobs
+
+            own = [await told(p, i) for i, p in enumerate(programs)]
+            assert own == list(await asyncio.gather(*(told(p, i) for i, p in enumerate(programs))))
+            odd = [*programs[:5], (3, 1, 1, 0)]
+            own = [await told(p, i) for i, p in enumerate(odd)]
+            assert own == list(await asyncio.gather(*(told(p, i) for i, p in enumerate(odd))))
 
     asyncio.run(run())
 

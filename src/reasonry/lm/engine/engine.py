@@ -21,10 +21,11 @@ from reasonry.core import Cost, Sampling, Stop, UserError
 from reasonry.lm.decoder import Decoder, Program
 from reasonry.lm.engine.batch import LEAST, build
 from reasonry.lm.engine.flops import causal_pairs
-from reasonry.lm.engine.forward import Fused, fits, plain
+from reasonry.lm.engine.forward import Fused, Plain, fits, plain
 from reasonry.lm.engine.lanes import Lanes
 from reasonry.lm.engine.pool import Pool
 from reasonry.lm.engine.prefix import PrefixCache
+from reasonry.lm.engine.programs import ordered, together
 from reasonry.lm.engine.row import Job
 from reasonry.lm.engine.sampler import Settings, draw
 from reasonry.lm.engine.scheduler import Scheduler
@@ -157,16 +158,24 @@ class Engine:
             return jobs
 
     def _forward(self, steps: list[tuple[Job, int]]) -> Tensor:
-        """[len(steps), D]: the last hidden state of each job's row, after computing its next tokens; programs one after another."""
+        """[len(steps), D]: the last hidden state of each job's row, after computing its next tokens.
+
+        Rows with different programs go through the blocks together; where one leaves the blocks' order, one program after another.
+        """
         programs: dict[Program | None, list[int]] = {}
         thinks = self.config.num_thoughts > 0
         for i, (job, n) in enumerate(steps):
             if n:
                 programs.setdefault(job.row.program, []).append(i)
         out = torch.empty(len(steps), self.config.hidden_size, dtype=self.dtype, device=self.device)
-        for program, members in programs.items():
-            batch, ends = build([(steps[i][0].row, steps[i][1]) for i in members], self.pool, self._lanes, self.device, thinks)
-            hidden = plain(self.decoder, batch, program) if self._fused is None else self._fused(batch, program)
+        mixed = len(programs) > 1 and ordered(list(programs))
+        for program, members in ((None, [i for some in programs.values() for i in some]),) if mixed else programs.items():
+            rows = [(steps[i][0].row, steps[i][1]) for i in members]
+            if mixed:
+                hidden, ends = together(self.decoder, self._fused or Plain(self.decoder), rows, self.pool, self.device, thinks)
+            else:
+                batch, ends = build(rows, self.pool, self._lanes, self.device, thinks)
+                hidden = plain(self.decoder, batch, program) if self._fused is None else self._fused(batch, program)
             out[members] = hidden[ends]
             self._score([steps[i] for i in members], ends, hidden)
         for i, (job, n) in enumerate(steps):

@@ -12,6 +12,7 @@ Letters: N tokens, D width, F width of the MLP, Hq, Hkv, K.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,38 @@ from reasonry.nn.norm import RMSNorm
 
 SMALL = 50_000_000
 """Parameters below which a decoder is bound by operations: one thread serves it best, and a copy of its weights is worth the memory."""
+
+
+Turn = tuple[Tensor, Tensor]
+"""cos and sin of the tokens' positions, as a way of computing wants them."""
+
+
+class Blocks(Protocol):
+    """A way of computing, block by block."""
+
+    def begin(self, batch: Batch) -> tuple[Tensor, Turn]:
+        """Embeddings [N, D] and rotation of a step's tokens."""
+        ...
+
+    def block(self, site: Site, x: Tensor, turn: Turn, batch: Batch) -> Tensor:
+        """One block: x [N, D] -> [N, D]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plain:
+    """`Decoder.forward`'s own blocks."""
+
+    decoder: Decoder
+
+    def begin(self, batch: Batch) -> tuple[Tensor, Turn]:
+        """See `Blocks`."""
+        x = self.decoder.embed_tokens(batch.ids)
+        return x[0], self.decoder.rotation(batch.positions, x.dtype)
+
+    def block(self, site: Site, x: Tensor, turn: Turn, batch: Batch) -> Tensor:
+        """See `Blocks`."""
+        return self.decoder.layers[site.layer](site, x[None], turn, batch, None, batch.thoughts)[0]
 
 
 def plain(decoder: Decoder, batch: Batch, program: Program | Steer | None) -> Tensor:
@@ -68,31 +101,37 @@ class Fused:
 
     def __call__(self, batch: Batch, program: Program | Steer | None) -> Tensor:
         """Hidden states [N, D] after the final norm."""
-        c = self._config
-        x = self._decoder.embed_tokens(batch.ids[0])
-        cos, sin = (turn[0] for turn in self._decoder.rotation(batch.positions, x.dtype))
-        half = c.head_dim // 2
-        sin = torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
-        turned = c.num_heads + c.num_kv_heads
-        passes = [0] * c.num_layers
-        for i in order(program, c.num_layers, lambda: x):  # noqa: B023 (x as it is now is what is wanted)
-            layer = self._layers[i]
-            qkv = F.linear(self._unit(x), layer.qkv, layer.qkv_bias).view(len(x), -1, c.head_dim)
-            qk = qkv[:, :turned]
-            if layer.heads is not None:
-                qk = self._unit(qk) * layer.heads
-            v = qkv[:, turned:]
-            if layer.thought is not None and batch.thoughts is not None:
-                t = layer.thought[batch.thoughts[0]][:, None]
-                qk, v = torch.cat((qk[:, : c.num_heads], qk[:, c.num_heads :] + t), dim=1), v + t
-            qk = torch.addcmul(qk * cos, torch.cat((qk[..., half:], qk[..., :half]), dim=-1), sin)
-            kv = torch.stack((qk[:, c.num_heads :], v))
-            mixed = batch.attend(Site(i, passes[i]), qk[:, : c.num_heads], kv)
-            x = torch.addmm(x, mixed.view(len(x), -1), layer.out)
-            gate, up = F.linear(self._unit(x), layer.gate_up).chunk(2, dim=-1)
-            x = torch.addmm(x, F.silu(gate) * up, layer.down)
+        x, turn = self.begin(batch)
+        passes = [0] * self._config.num_layers
+        for i in order(program, self._config.num_layers, lambda: x):  # noqa: B023 (x as it is now is what is wanted)
+            x = self.block(Site(i, passes[i]), x, turn, batch)
             passes[i] += 1
         return self._decoder.norm(x)
+
+    def begin(self, batch: Batch) -> tuple[Tensor, Turn]:
+        """Embeddings [N, D], and the rotation of the batch's positions as `block` takes it."""
+        x = self._decoder.embed_tokens(batch.ids[0])
+        cos, sin = (turn[0] for turn in self._decoder.rotation(batch.positions, x.dtype))
+        half = self._config.head_dim // 2
+        return x, (cos, torch.cat((-sin[..., :half], sin[..., half:]), dim=-1))
+
+    def block(self, site: Site, x: Tensor, turn: Turn, batch: Batch) -> Tensor:
+        """One block: x [N, D] -> [N, D]."""
+        c, layer, (cos, sin) = self._config, self._layers[site.layer], turn
+        half, turned = c.head_dim // 2, c.num_heads + c.num_kv_heads
+        qkv = F.linear(self._unit(x), layer.qkv, layer.qkv_bias).view(len(x), -1, c.head_dim)
+        qk = qkv[:, :turned]
+        if layer.heads is not None:
+            qk = self._unit(qk) * layer.heads
+        v = qkv[:, turned:]
+        if layer.thought is not None and batch.thoughts is not None:
+            t = layer.thought[batch.thoughts[0]][:, None]
+            qk, v = torch.cat((qk[:, : c.num_heads], qk[:, c.num_heads :] + t), dim=1), v + t
+        qk = torch.addcmul(qk * cos, torch.cat((qk[..., half:], qk[..., :half]), dim=-1), sin)
+        mixed = batch.attend(site, qk[:, : c.num_heads], torch.stack((qk[:, c.num_heads :], v)))
+        x = torch.addmm(x, mixed.view(len(x), -1), layer.out)
+        gate, up = F.linear(self._unit(x), layer.gate_up).chunk(2, dim=-1)
+        return torch.addmm(x, F.silu(gate) * up, layer.down)
 
     def _unit(self, x: Tensor) -> Tensor:
         """x / sqrt(mean(x²) + ε) over the last dimension."""
