@@ -73,6 +73,16 @@ async def test_the_advice_follows_from_what_was_found() -> None:
     assert good.advice[0] == "The set suits this student."
     assert "1 of 4 rows do not fit the student's context" in " ".join(long.advice)
     assert "row" in check_text(bad)
+    assert (bad.known, good.known) == (0.0, 0.0)
+    decoder = fresh(SMALL, 0).requires_grad_(False)
+    decoder.embed_tokens.weight.mul_(400)  # so that it repeats the last token for sure
+    async with LocalLM(decoder, TOKENIZER, "sure") as student:
+        sure = await check_traces(student, [((5, 7, 7, 7), (False, False, True, True)), ((5, 7, 8), (False, False, True))], 1e-6)
+    assert sure.known == 0.5
+    assert not any("word for word" in said for said in sure.advice)
+    async with LocalLM(decoder, TOKENIZER, "sure") as student:
+        sure = await check_traces(student, [((5, 7, 7, 7), (False, False, True, True))])
+    assert any(said.startswith("The student would write 100 % of the rows word for word") for said in sure.advice)
     assert json.loads(json.dumps(check_json(bad)))["learnt"] == 11
     html = check_html(bad, "here")
     assert html.count("<svg") == 2
@@ -96,6 +106,7 @@ def test_the_command_judges_the_documented_example(tmp_path: Path) -> None:
     said = CliRunner().invoke(cli, [*arguments, "--out", str(page)])
     assert said.exit_code == 0, said.output
     assert "Or learn only the 12 of 24 rows" in said.output
+    assert said.output.partition("\n")[0] in (ROOT / "docs/tools.md").read_text(), "the page shows what the command says"
     assert "<svg" in page.read_text()
     as_json = CliRunner().invoke(cli, [*arguments, "--json", "-n", "3"])
     assert json.loads(as_json.stdout)["rows"] == 3

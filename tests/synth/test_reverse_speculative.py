@@ -88,7 +88,7 @@ async def test_with_no_threshold_it_is_the_teacher_and_above_one_the_student(ext
 @pytest.mark.parametrize("p_th", [0.01, 0.05, 0.2])
 async def test_looking_ahead_and_going_by_steps_write_the_same_traces(p_th: float) -> None:
     """However many tokens are drafted at a time, and whatever is written beside: ids, sources and probabilities."""
-    p, rule = two(), replace(LOOSE, p_th=p_th)
+    p, rule = two(), replace(LOOSE, p_th=p_th, student=Sampling(temperature=0.8, top_p=0.9))
     wanted = await traces(p, rule, range(8), by_steps)
     assert 0 < fmean(t.fallback_rate for t in wanted) < 1
     for K in (1, 3, 8):
@@ -98,6 +98,9 @@ async def test_looking_ahead_and_going_by_steps_write_the_same_traces(p_th: floa
             assert [t.teachers for t in a.tokens] == [t.teachers for t in b.tokens]
             assert [t.log_teacher for t in a.tokens] == pytest.approx([t.log_teacher for t in b.tokens], abs=1e-5)
             assert [t.log_student for t in a.tokens] == pytest.approx([t.log_student for t in b.tokens], abs=1e-5)
+            assert [t.log_drawn is None for t in a.tokens] == [t.teachers for t in a.tokens]
+            drawn = [[t.log_drawn for t in x.tokens if t.log_drawn is not None] for x in (a, b)]
+            assert drawn[0] == pytest.approx(drawn[1], abs=1e-5)
 
 
 def law(lm: LocalLM) -> torch.Tensor:

@@ -27,8 +27,6 @@ RARE = 0.01
 """The probability below which a token counts as nearly impossible."""
 MANY, FEW = 0.01, 0.005
 """The share of such tokens from which a set is advised against, and up to which it is taken to suit."""
-KNOWN = 0.05
-"""Nats a token below which a student would write nearly the same by itself."""
 SHOWN, AROUND = 20, 24
 """Worst tokens that are shown, and tokens of context before each."""
 TENTHS = 10
@@ -87,6 +85,8 @@ class TraceCheck:
     """The mean over rows of each row's share."""
     nats: float
     """Mean surprisal of a learnt token."""
+    known: float
+    """Share of rows that the student would write word for word more often than not."""
     clean: float
     """Share of rows without a rare token."""
     fit: int
@@ -145,6 +145,7 @@ async def check_traces(
     check = TraceCheck(
         student=lm.name, rows=len(rows), learnt=learnt, too_long=len(rows) - len(fitting), level=level, rare=share,
         by_row=clustered_mean([[t.rare] for t in traces]), nats=sum(t.nats * t.learnt for t in traces) / learnt,
+        known=fmean(t.nats * t.learnt < math.log(2) for t in traces),
         clean=fmean(t.rare == 0 for t in traces), fit=sum(t.rare <= FEW for t in traces),
         along=tuple(fmean(along[k]) if along[k] else None for k in range(TENTHS)), lengths=(min(lengths), median(lengths), max(lengths)),
         common=tuple((_text(lm, (id,)), n, there[id]) for id, n in rare_there.most_common(SHOWN)), worst=tuple(worst), traces=traces,
@@ -178,8 +179,10 @@ def _advised(c: TraceCheck) -> TraceCheck:
     filled = [x for x in c.along if x is not None]
     if c.rare > FEW and filled[0] > 3 * c.rare:
         said.append("Most of it is how answers begin: another opening, or the student's own first words before the answer, may be enough.")
-    if c.nats < KNOWN:
-        said.append(f"At {c.nats:.3f} nats a token the student would write nearly the same by itself: there is little in it to learn.")
+    if c.known > 0.5:
+        said.append(
+            f"The student would write {100 * c.known:.0f} % of the rows word for word more often than not: there is little to learn."
+        )
     if c.too_long:
         said.append(f"{c.too_long} of {c.rows} rows do not fit the student's context and were not judged.")
     said.append("What is found holds for this student alone: check again for another, and after training.")

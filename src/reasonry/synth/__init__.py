@@ -1,4 +1,5 @@
-"""Tasks made of other tasks. `chain` composes problems, `synth` does it for a whole task, `profile` says where chains break."""
+"""Tasks made of other tasks, and traces to learn from. `chain` composes problems, `synth` does it for a whole task, `profile` says where
+chains break; `reverse_speculative` writes what a student can follow, and `trace_set` chooses what is learnt of it."""
 
 from reasonry.synth.adapters import Adapter, converted, identity, scaled, shifted
 from reasonry.synth.atoms import Atom, from_program, from_text

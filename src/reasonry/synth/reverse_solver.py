@@ -30,9 +30,8 @@ class ReverseSpeculative:
         t = await write(self.pair, problem.messages, self.rule, inner_seed(seed, 0), self.extend, budget)
         text = await self.pair.student.decode(t.ids)
         own = tuple(not k.teachers for k in t.tokens)
-        said = Segment(
-            t.prompt, t.ids, text, tuple(k.log_student for k in t.tokens), t.stop, t.student, mask=own, model=self.pair.student.name
-        )
+        logs = tuple(k.log_student if k.log_drawn is None else k.log_drawn for k in t.tokens)
+        said = Segment(t.prompt, t.ids, text, logs, t.stop, t.student, mask=own, model=self.pair.student.name)
         spent = f"{t.teacher.completion_tokens} tokens drafted"
         drafted = Segment(None, None, spent, None, Stop.EOS, t.teacher, role="teacher", model=self.pair.teacher.name)
         trace = Trajectory(problem.id).beside((said, drafted))

@@ -7,9 +7,9 @@ nearly impossible. Not to be taken for *reward-guided* speculative decoding, whi
 Symbols: P_T, P_S the models' laws; p_th `Rule.p_th`; K `Rule.ahead`; k `Rule.proposals`; n the number of a reply's token.
 
 Invariants. Two stores of keys and values go in lock-step: after every extension both models have read the same tokens, each in its own
-ids, and nothing was ever made text and read again. A random number is a function of (seed, n, what it is for), so that the ways to extend
-agree token by token, and a trace is the same in any company. With `p_th` 0 it is the teacher's completion for that seed, above 1 the
-student's for `student_seed(seed)`.
+ids; a token is made text and read again only where the other vocabulary lacks it. A random number is a function of (seed, n, what it is
+for), so that the ways to extend agree token by token, and a trace is the same in any company. With `p_th` 0 it is the teacher's completion
+for that seed, above 1 the student's for `student_seed(seed)`.
 
 Three ways to extend a trace. `by_lookahead`: the teacher drafts K tokens, the student scores them in one pass, the first below `p_th` is
 replaced, what follows it is thrown away. `by_steps`: token by token, its naive twin. `by_pool`: the rule of the authors' code, which draws
@@ -86,6 +86,8 @@ class Token:
     log_teacher: float
     log_student: float
     """Natural log-probability under each model's own law, in the context it stands in."""
+    log_drawn: float | None = None
+    """That of the student's own token under the law it was drawn from, temperature and truncation in it; `None` for the teacher's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ async def by_lookahead(w: Writing, room: int) -> None:
         return
     job = await w.s.draft(w.rule.student.with_(max_tokens=1, seed=student_seed(w.seed)), first_draw=w.n)
     id = job.sampled[0]
-    w.tokens.append(Token(id, False, await w.read(id), job.logprobs[0]))
+    w.tokens.append(Token(id, False, await w.read(id), job.logprobs[0], job.sampler_logprobs[0]))
 
 
 async def by_steps(w: Writing, room: int) -> None:
@@ -226,7 +228,9 @@ async def _step(w: Writing, shared: Tensor | None) -> None:
     w.drawn, w.taken = (w.drawn[0] + trial + 1, w.drawn[1] + own), (w.taken[0] + (not own), w.taken[1] + own)
     (log_s,) = await w.s.score([id])
     log_t = await w.read(id) if proposed is None else sum(await w.t.score([proposed]))
-    w.tokens.append(Token(id, proposed is not None, log_t, log_s))
+    greedy = rule.student.temperature == 0  # then there was no choice
+    log_drawn = None if not own else 0.0 if greedy else float(_law(logits_s, rule.student)[id])
+    w.tokens.append(Token(id, not own, log_t, log_s, log_drawn))
 
 
 def _trial_seed(seed: int, trial: int) -> int:

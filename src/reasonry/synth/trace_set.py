@@ -104,8 +104,8 @@ def approved(pair: Pair, rule: Rule, extend: Extend = by_lookahead) -> Maker:
 
     async def make(problem: Problem, seed: int) -> Made:
         t = await write(pair, problem.messages, rule, seed, extend)
-        teachers, theirs, ours = zip(*((k.teachers, k.log_teacher, k.log_student) for k in t.tokens), strict=True)
-        return t.prompt, t.ids, t.stop, teachers, theirs, ours
+        theirs, ours = tuple(k.log_teacher for k in t.tokens), tuple(k.log_student for k in t.tokens)
+        return t.prompt, t.ids, t.stop, tuple(k.teachers for k in t.tokens), theirs, ours
 
     return make
 
@@ -137,6 +137,7 @@ async def attempts(
 
     async def one(number: int, problem: Problem, trial: int) -> Attempt:
         if (problem.id, trial) in done:
+            told(done[problem.id, trial])
             return done[problem.id, trial]
         async with places:
             prompt, ids, stop, teachers, theirs, ours = await make(problem, inner_seed(seed, number, trial))
