@@ -111,7 +111,7 @@ PAPER = Paper(
         "Re-asked questions use other words for the operations; the model was taught both, so they are near copies.",
         "Routers are also taught by labels of other kinds: until four blocks are saved, and in one order for all items.",
     ),
-    fails_when="The model was not taught to do without blocks: then a single skip costs far more of what it could do. And many programs of "
+    fails_when="The model was not taught to do without blocks: then a single skip costs more of what it could do. And many programs of "
     "one length are right for an item, so that searches find now one, now another: block by block, routers learn an average "
     "that is nobody's, and a fixed set of blocks does as well.",
     claims=CLAIMS,

@@ -28,6 +28,8 @@ TREE, CHAIN, EDITED = "tree search", "chain search", "all edits"
 CHAINS, SORTS = "chains", "sorting"
 REPEATS = 10
 """Labels, over all seeds, that recall can be told of."""
+AMOUNTS = ("blocks", "knob", "evaluations", "items", "repeats", "labels: blocks", "labels: skip", "labels: run", "labels: repeat")
+"""Beginnings of figures that are no shares."""
 TOLERATED = 0.03
 """Share of answers that may be lost where blocks are saved at no loss."""
 
@@ -153,6 +155,14 @@ def spread(by_seed: Mapping[int, float]) -> Estimate | None:
     return None if not v else over_seeds(v) if len(v) > 1 else Estimate(v[0], v[0], v[0], 1)
 
 
+def figure(figures: Sequence[Figure], arm: str, metric: str) -> Estimate | None:
+    """A number over seeds; the interval of a share stays within 0 and 1."""
+    e = spread(figures_of(figures, arm, metric))
+    if e is None or metric.startswith(AMOUNTS):
+        return e
+    return Estimate(e.mean, max(e.low, 0.0), min(e.high, 1.0), e.n)
+
+
 def above(e: Estimate | None, least: float = 0.0) -> Result:
     """Of a difference that should be above `least`."""
     if e is None:
@@ -179,7 +189,7 @@ def findings(rows: Sequence[Row], figures: Sequence[Figure], apart: float, same:
         result = above(e) if e and e.n > 1 else Result.UNCLEAR
         return Finding(claim, result, f"{_mean(a)} against {_mean(b)} {unit}; difference {signed(e)}")
 
-    def figure(arm: str, metric: str) -> dict[int, float]:
+    def seeds_of(arm: str, metric: str) -> dict[int, float]:
         return figures_of(figures, arm, metric)
 
     return (
@@ -194,12 +204,12 @@ def findings(rows: Sequence[Row], figures: Sequence[Figure], apart: float, same:
         beats("shuffled", ROUTED, SHUFFLED),
         beats("first", ROUTED, FIRST),
         beats("windows", ROUTED, WINDOWS[1]),
-        _focal(figures, more("focal", figure(ROUTED, "recall of repeat"), figure(CE, "recall of repeat"), "of the repeats found")),
+        _focal(figures, more("focal", seeds_of(ROUTED, "recall of repeat"), seeds_of(CE, "recall of repeat"), "of the repeats found")),
         free("out-of-domain", SORTS),
         _oracle(rows),
-        more("luck", figure("flips", "right when re-asked"), figure("flips", "another's program when re-asked"), "right when re-asked"),
-        more("tree", figure(TREE, "blocks saved"), figure(CHAIN, "blocks saved"), "blocks saved"),
-        more("drop", figure("no drop", "lost by a skip"), figure(BASE, "lost by a skip"), "of its right answers lost by one skip"),
+        more("luck", seeds_of("flips", "right when re-asked"), seeds_of("flips", "another's program when re-asked"), "right when re-asked"),
+        more("tree", seeds_of(TREE, "blocks saved"), seeds_of(CHAIN, "blocks saved"), "blocks saved"),
+        more("drop", seeds_of("no drop", "lost by a skip"), seeds_of(BASE, "lost by a skip"), "of its right answers lost by one skip"),
     )  # fmt: skip
 
 
@@ -227,6 +237,6 @@ def measures(rows: Sequence[Row], figures: Sequence[Figure]) -> tuple[Measure, .
         depth = spread({s: fmean(items.values()) for s, items in of(rows, arm, kind, "layers").items()})
         found += [Measure(arm, f"{kind}: {n}", e.mean, e.low, e.high, e.n) for n, e in (("right", right), ("blocks run", depth)) if e]
     for arm, metric in dict.fromkeys((f.arm, f.metric) for f in figures):
-        e = spread(figures_of(figures, arm, metric))
+        e = figure(figures, arm, metric)
         found += [Measure(arm, metric, e.mean, e.low, e.high, e.n)] if e else []
     return tuple(found)

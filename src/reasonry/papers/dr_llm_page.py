@@ -27,6 +27,7 @@ from reasonry.papers.dr_llm_findings import (
     Plan,
     Row,
     Used,
+    figure,
     figures_of,
     of,
     spread,
@@ -35,6 +36,7 @@ from reasonry.papers.evidence_page import evidence_page
 from reasonry.probe.layer_use import Use, layer_use
 from reasonry.probe.seeds import level, say
 
+MARKERS = "sDv^<>Xo"
 SHOWN = (BASE, ROUTED, DEEP, COMMON, SHUFFLED, OTHER, MOVED, ORACLE)
 
 
@@ -61,7 +63,7 @@ def report(plan: Plan, rows: Sequence[Row], figures: Sequence[Figure], used: Seq
 
 
 def _curve(plan: Plan, rows: Sequence[Row], figures: Sequence[Figure]) -> Markup:
-    figure, ax = axes(height=440)
+    drawing, ax = axes(height=440)
 
     def mean(arm: str, metric: str) -> float:
         e = spread(figures_of(figures, arm, metric))
@@ -74,13 +76,13 @@ def _curve(plan: Plan, rows: Sequence[Row], figures: Sequence[Figure]) -> Markup
     for i, arm in enumerate(SHOWN):
         right, depth = level(of(rows, arm)), level_of_depth(rows, arm)
         if right and depth is not None:
-            ax.errorbar([depth], [right.mean], [[right.mean - right.low], [right.high - right.mean]], fmt="D", color=series(i + 2),
+            ax.errorbar([depth], [right.mean], [[right.mean - right.low], [right.high - right.mean]], fmt=MARKERS[i], color=series(i + 2),
                         capsize=3, markersize=6, label=arm)  # fmt: skip
     ax.set_xlabel("blocks run", color=MUTED)
     ax.set_ylabel("right", color=MUTED)
     ax.set_ylim(0, 1.02)
     ax.legend(frameon=False, labelcolor=INK, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-    return figure_svg(figure, "Share right against blocks run")
+    return figure_svg(drawing, "Share right against blocks run")
 
 
 def level_of_depth(rows: Sequence[Row], arm: str) -> float | None:
@@ -90,7 +92,7 @@ def level_of_depth(rows: Sequence[Row], arm: str) -> float | None:
 
 
 def _cells(figures: Sequence[Figure], arm: str, metrics: Sequence[str]) -> list[str]:
-    return [say(spread(figures_of(figures, arm, m))) for m in metrics]
+    return [say(figure(figures, arm, m)) for m in metrics]
 
 
 def _levels(figures: Sequence[Figure]) -> Markup:
