@@ -57,7 +57,9 @@ def of_paths(seed: int, P: int, problems: Sequence[Problem], made: Sequence[Traj
             choice = vote(voters)
             found[name].append(float(choice.index is not None and answers[choice.index] == p.answer))
         found[ANY].append(float(p.answer in answers))
-    return [cell(seed, arm(name, P), RIGHT, problems, v) for name, v in found.items()]
+    there = [(p, t) for p, t in zip(problems, made, strict=True) if p.answer in t.meta["answers"]]
+    read = cell(seed, para(P), READS, [p for p, _ in there], [float(t.answer == p.answer) for p, t in there])
+    return [*(cell(seed, arm(name, P), RIGHT, problems, v) for name, v in found.items()), read]
 
 
 def none_right(seed: int, P: int, problems: Sequence[Problem], made: Sequence[Trajectory]) -> list[Cell]:
