@@ -29,6 +29,8 @@ LONGER = "RSD, trained as long as all rounds"
 LOST = "RSD, a teacher nobody follows"
 IN, HARD = "in style", "harder"
 RARE = 0.01
+SHARES = ("rare tokens", "right attempts", "fallback rate")
+"""Figures that are shares."""
 
 
 def rsd(p_th: float) -> str:
@@ -152,6 +154,12 @@ def spread(by_seed: Mapping[int, float]) -> Estimate | None:
     return None if not v else over_seeds(v) if len(v) > 1 else Estimate(v[0], v[0], v[0], 1)
 
 
+def known(found: Found, arm: str, metric: str) -> Estimate | None:
+    """A figure's mean and interval; a share's stays between 0 and 1."""
+    e = spread(values(found, arm, metric))
+    return e if e is None or metric not in SHARES else Estimate(e.mean, max(e.low, 0.0), min(e.high, 1.0), e.n)
+
+
 def verdict(e: Estimate | None, seeds: int) -> Result:
     """Of a difference that should be above zero; a single seed says nothing of others."""
     if e is None or seeds < 2:
@@ -233,7 +241,7 @@ def measures(found: Found) -> tuple[Measure, ...]:
         if e is not None:
             made.append(Measure(arm, f"accuracy {kind}", e.mean, e.low, e.high, e.n))
     for arm, metric in dict.fromkeys((r.arm, r.metric) for r in found.rows):
-        e = spread(values(found, arm, metric))
+        e = known(found, arm, metric)
         if e is not None:
             made.append(Measure(arm, metric, e.mean, e.low, e.high, e.n))
     return tuple(made)

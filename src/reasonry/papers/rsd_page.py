@@ -29,9 +29,9 @@ from reasonry.papers.rsd_findings import (
     Found,
     Plan,
     again,
+    known,
     rsd,
     solved,
-    spread,
     values,
     whole_sets,
 )
@@ -76,18 +76,17 @@ def _accuracy(found: Found, arms: Sequence[str]) -> Markup:
         ax.errorbar(places, [100 * e.mean for _, e in known], spans, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
     ax.set_xticks(range(len(arms)), [arm.replace(" ", "\n", 2) for arm in arms], fontsize=11)
     ax.set_ylabel("% right", color=MUTED)
-    ax.legend(frameon=False, labelcolor=INK)
+    ax.legend(frameon=False, labelcolor=INK, bbox_to_anchor=(1, 1), loc="upper left")
     return figure_svg(figure, "Accuracy after learning each set")
 
 
 def _table(found: Found, arms: Sequence[str]) -> Markup:
-    head = ["learnt", "in style, %", "harder, %", "rare tokens, %", "nats a token", "entropy after", "tokens of an answer"]
+    head = ["learnt", "in style, %", "harder, %", "rare tokens, %", "nats a token", "entropy after"]
     lines = [
         [
             arm, _said(level(solved(found, arm, IN)), 0, 100), _said(level(solved(found, arm, HARD)), 0, 100),
-            _said(spread(values(found, arm, "rare tokens")), 2, 100), _said(spread(values(found, arm, "nats a token")), 2),
-            _said(spread(values(found, arm, "entropy, nats a token")), 2),
-            _said(spread(values(found, arm, f"tokens of an answer, {IN}")), 0),
+            _said(known(found, arm, "rare tokens"), 2, 100), _said(known(found, arm, "nats a token"), 2),
+            _said(known(found, arm, "entropy, nats a token"), 2),
         ]
         for arm in arms
     ]  # fmt: skip
@@ -103,6 +102,7 @@ def _scatter(found: Found) -> Markup:
         ax.plot([x for x, _ in points], [y for _, y in points], marker, color=series(i), markersize=8, label=arm)
     for s, y in {s: 100 * fmean(v.values()) for s, v in solved(found, NONE, IN).items()}.items():
         ax.axhline(y, color=LINE, linewidth=1, label=NONE if s == min(solved(found, NONE, IN)) else None)
+    ax.set_ylim(0, 100)
     ax.set_xlabel("tokens below 1 %, % of the set's", color=MUTED)
     ax.set_ylabel("% right in style after learning it", color=MUTED)
     ax.legend(frameon=False, labelcolor=INK, fontsize=11, bbox_to_anchor=(1, 1), loc="upper left")
@@ -120,8 +120,8 @@ def _rounds(plan: Plan, found: Found) -> Markup:
     ):
         figures = [
             _said(level(solved(found, arm, IN)), 0, 100), _said(level(solved(found, arm, HARD)), 0, 100),
-            _said(spread(values(found, arm, "entropy, nats a token")), 3), _said(spread(values(found, arm, "right attempts")), 0, 100),
-            _said(spread(values(found, arm, "fallback rate")), 1, 100), _said(spread(values(found, arm, "rare tokens")), 2, 100),
+            _said(known(found, arm, "entropy, nats a token"), 3), _said(known(found, arm, "right attempts"), 0, 100),
+            _said(known(found, arm, "fallback rate"), 1, 100), _said(known(found, arm, "rare tokens"), 2, 100),
         ]  # fmt: skip
         lines.append([name, *figures])
     return table(["", "in style, %", "harder, %", "entropy, nats", "right attempts, %", "fallback, %", "rare tokens, %"], lines)
@@ -135,7 +135,7 @@ def _sets(found: Found, arms: Sequence[str]) -> Markup:
         ("beginnings", 0, 1),
         ("tokens of a row", 0, 1),
     )
-    lines = [[arm, *(_said(spread(values(found, arm, m)), d, by) for m, d, by in metrics)] for arm in arms]
+    lines = [[arm, *(_said(known(found, arm, m), d, by) for m, d, by in metrics)] for arm in arms]
     return table(["set", "right attempts, %", "fallback, %", "whole traces", "beginnings", "tokens of a row"], lines)
 
 
