@@ -13,7 +13,7 @@ from reasonry.core import Problem, Trajectory
 from reasonry.lm.decoder import Decoder
 from reasonry.nn.attention import masked
 from reasonry.nn.masks import thoughts, two_stage
-from reasonry.papers.parathinker_findings import ANY, RIGHT, SAID, STEPS, TOKENS, VOTE, Cell, arm
+from reasonry.papers.parathinker_findings import ANY, READS, RIGHT, SAID, STEPS, TOKENS, VOTE, Cell, arm, para
 from reasonry.papers.parathinker_task import CANDIDATES, TRY, Find
 from reasonry.solve.select import vote
 
@@ -58,8 +58,9 @@ def of_paths(seed: int, P: int, problems: Sequence[Problem], made: Sequence[Traj
             found[name].append(float(choice.index is not None and answers[choice.index] == p.answer))
         found[ANY].append(float(p.answer in answers))
     there = [(p, t) for p, t in zip(problems, made, strict=True) if p.answer in t.meta["answers"]]
+    told = [cell(seed, arm(name, P), RIGHT, problems, v) for name, v in found.items()]
     read = cell(seed, para(P), READS, [p for p, _ in there], [float(t.answer == p.answer) for p, t in there])
-    return [*(cell(seed, arm(name, P), RIGHT, problems, v) for name, v in found.items()), read]
+    return [*told, read] if there else told
 
 
 def none_right(seed: int, P: int, problems: Sequence[Problem], made: Sequence[Trajectory]) -> list[Cell]:

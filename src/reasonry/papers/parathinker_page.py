@@ -56,8 +56,8 @@ def report(plan: Plan, cells: Sequence[Cell], evidence: Evidence) -> str:
         Section(
             "The same tokens, wide or long", _tokens(plan, cells),
             "Share of test problems answered rightly against tokens sampled, all paths together; bars: 95 %. The vote and re-prefill have "
-            "the very paths of ParaThinker. Chains may take as many tokens as the paths, and stop when they are done; the one taught from the "
-            "same paths in a row has learned to stop after four of them.",
+            "the very paths of ParaThinker. Chains may take as many tokens as the paths, and stop when they are done; the one taught from "
+            "the same paths in a row has learned to stop after four of them.",
         ),
         Section(
             "What the summary reads", _read(plan, cells),
