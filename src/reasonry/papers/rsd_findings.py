@@ -155,9 +155,9 @@ def spread(by_seed: Mapping[int, float]) -> Estimate | None:
 
 
 def known(found: Found, arm: str, metric: str) -> Estimate | None:
-    """A figure's mean and interval; a share's stays between 0 and 1."""
+    """A figure's mean and interval; none is below 0, and a share not above 1."""
     e = spread(values(found, arm, metric))
-    return e if e is None or metric not in SHARES else Estimate(e.mean, max(e.low, 0.0), min(e.high, 1.0), e.n)
+    return e and Estimate(e.mean, max(e.low, 0.0), min(e.high, 1.0) if metric in SHARES else e.high, e.n)
 
 
 def verdict(e: Estimate | None, seeds: int) -> Result:

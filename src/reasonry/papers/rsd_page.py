@@ -50,6 +50,7 @@ def report(plan: Plan, found: Found, evidence: Evidence) -> str:
             f"set is written for the same {plan.problems} problems and learnt for as many tokens. By hand: the right working in the "
             "student's own style, which no method has.",
         ),
+        Section("Seed by seed", _seeds(found, (*main, again(plan.rounds))), "Right in style · harder, in %; a seed is another student."),
         Section("What the student finds impossible", _scatter(found), "Each point is a set of one seed, under the student as it was."),
         Section(
             "RSD again and again", _rounds(plan, found),
@@ -81,7 +82,7 @@ def _accuracy(found: Found, arms: Sequence[str]) -> Markup:
 
 
 def _table(found: Found, arms: Sequence[str]) -> Markup:
-    head = ["learnt", "in style, %", "harder, %", "rare tokens, %", "nats a token", "entropy after"]
+    head = ["learnt", "in style, %", "harder, %", "rare, %", "nats a token", "entropy"]
     lines = [
         [
             arm, _said(level(solved(found, arm, IN)), 0, 100), _said(level(solved(found, arm, HARD)), 0, 100),
@@ -91,6 +92,16 @@ def _table(found: Found, arms: Sequence[str]) -> Markup:
         for arm in arms
     ]  # fmt: skip
     return table(head, lines)
+
+
+def _seeds(found: Found, arms: Sequence[str]) -> Markup:
+    seeds = sorted(solved(found, NONE, IN))
+    lines = []
+    for arm in arms:
+        both = [solved(found, arm, kind) for kind in (IN, HARD)]
+        cells = [" · ".join(f"{100 * fmean(of[s].values()):.0f}" for of in both) if all(s in of for of in both) else "–" for s in seeds]
+        lines.append([arm, *cells])
+    return table(["learnt", *(f"seed {s}" for s in seeds)], lines)
 
 
 def _scatter(found: Found) -> Markup:
