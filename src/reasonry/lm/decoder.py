@@ -7,8 +7,7 @@ norm on queries and keys; both are values of `DecoderConfig`. Parameter names ar
 What the forward pass is told rather than assumes, because later methods change it:
 - *positions* [B, T] per token, so that parallel paths may share them;
 - *attend*, what the tokens look at (`nn.attention`): a causal prefix, a mask, an engine's key–value pool, a compressed memory;
-- *program*, which blocks to run in which order, known beforehand or named on the way; a block run twice keeps keys and values apart by
-  pass;
+- *program*, which blocks to run in which order; a block run twice keeps keys and values apart by pass;
 - *thoughts* [B, T], which of a model's thought embeddings is added to a token's key and value, where it has such (ParaThinker);
 - *taps*, whose hidden states to hand back; *embeds* instead of ids; *edit_kv* on keys and values before rotation.
 
@@ -18,7 +17,7 @@ Letters: B rows, T tokens, D width, V vocabulary, L blocks, Hq and Hkv query and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +30,6 @@ from reasonry.nn.rope import Plain, Scaling, rotate, rotation
 
 Program = tuple[int, ...]
 """Block indices in the order they run; 0 … L − 1 once each is the whole network."""
-Steer = Callable[[Callable[[], Tensor]], Iterable[int]]
-"""A program that is decided on the way: given a function that reads the residual stream as it is now, names one block after another."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +161,7 @@ class Decoder(nn.Module):
         ids: Tensor | None,
         positions: Tensor,
         attend: Attend,
-        program: Program | Steer | None = None,
+        program: Program | None = None,
         taps: Collection[int] = (),
         embeds: Tensor | None = None,
         edit_kv: EditKV | None = None,
@@ -179,7 +176,7 @@ class Decoder(nn.Module):
         turn = self.rotation(positions, x.dtype)
         tapped: dict[int, Tensor] = {}
         passes: Counter[int] = Counter()
-        for layer in order(program, len(self.layers), lambda: x):  # noqa: B023 (x as it is now is what is wanted)
+        for layer in range(len(self.layers)) if program is None else program:
             if layer in taps and layer not in tapped:
                 tapped[layer] = x
             x = self.layers[layer](Site(layer, passes[layer]), x, turn, attend, edit_kv, thoughts)
@@ -217,10 +214,3 @@ class Decoder(nn.Module):
             else:
                 into_stream = name.endswith(("o_proj.weight", "down_proj.weight"))
                 p.normal_(0.0, (p.shape[1] * (2 * self.config.num_layers if into_stream else 1)) ** -0.5, generator=generator)
-
-
-def order(program: Program | Steer | None, layers: int, now: Callable[[], Tensor]) -> Iterable[int]:
-    """The blocks of a program one by one; `now` reads the residual stream."""
-    if program is None:
-        return range(layers)
-    return program(now) if callable(program) else program

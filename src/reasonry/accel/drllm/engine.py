@@ -1,8 +1,9 @@
 """A routed model as an `LM`: the ordinary engine; a row's first tokens decide on the way which blocks it runs, and that holds to its end.
 
-The prompt goes through the network once: before each block its router reads the states that would enter, and the block runs as often as it
+A prompt goes through the network once: before each block its router reads the states that would enter, and the block runs as often as it
 says, its keys and values kept by (block, pass). Later tokens run the decided program, each row its own. A prompt is computed in one step,
-whatever its length, for a router needs all of it. What is scored after a context is routed by that context.
+whatever its length, for a router needs all of it; prompts of one step, and rows with different programs, go through the blocks together.
+What is scored after a context is routed by that context.
 
 Invariants: every cached key of a row was computed by the row's one program, so decoding with the cache is computing anew; with the knob
 from 0.5 to 0.75 the model is the unrouted one, bit for bit. Prefixes are reused by rows whose program is known, of that program alone.
@@ -10,7 +11,6 @@ from 0.5 to 0.75 the model is the unrouted one, bit for bit. Prefixes are reused
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -20,9 +20,9 @@ from torch import Tensor
 from reasonry.accel.drllm.routers import ASIS, Routers, Windows, decided, mixed
 from reasonry.core import Cost
 from reasonry.lm.decoder import Decoder
-from reasonry.lm.engine.batch import build
 from reasonry.lm.engine.engine import Engine
-from reasonry.lm.engine.forward import plain
+from reasonry.lm.engine.forward import Plain
+from reasonry.lm.engine.programs import together
 from reasonry.lm.engine.row import Job
 from reasonry.lm.local import LocalLM
 from reasonry.lm.program import program_of
@@ -73,25 +73,28 @@ class RoutedEngine(Engine):
         others = [i for i in range(len(steps)) if i not in deciding]
         if others:
             out[others] = super()._forward([steps[i] for i in others])
-        for i in deciding:
-            out[i] = self._decide(*steps[i])
+        out[deciding] = self._decide([steps[i] for i in deciding])
         return out
 
-    def _decide(self, job: Job, n: int) -> Tensor:
-        """Computes a row's first `n` tokens while deciding its program: the last one's hidden state [D]."""
-        row, counts = job.row, list[int]()
-        prompt = n if job.score_from is None else job.score_from
-        over = Windows.of(torch.tensor([prompt], device=self.device), prompt, self.routers.windows)
+    def _decide(self, steps: list[tuple[Job, int]]) -> Tensor:
+        """Computes rows' first tokens while deciding their programs: the last ones' hidden states [len(steps), D]."""
+        rows = [(job.row, n) for job, n in steps]
+        prompts = [n if job.score_from is None else job.score_from for job, n in steps]
+        starts = [sum(n for _, n in rows[:i]) for i in range(len(rows))]
+        overs = [Windows.of(torch.tensor([n], device=self.device), n, self.routers.windows) for n in prompts]
+        said: list[list[int]] = []
 
-        def steer(now: Callable[[], Tensor]) -> Iterator[int]:
-            for layer in range(self.config.num_layers):
-                x = now().view(1, -1, self.config.hidden_size)[:, :prompt]
-                counts.append(int(decided(self.routers.logits(layer, over.means(x), over.share), self.knob)))
-                yield from (layer,) * counts[-1]
+        def choose(layer: int, x: Tensor) -> list[int]:
+            # row by row: averaged beside longer ones, a prompt's states could round otherwise and tip a decision
+            means = [over.means(x[None, start : start + n]) for over, start, n in zip(overs, starts, prompts, strict=True)]
+            each = [self.routers.logits(layer, m, over.share) for m, over in zip(means, overs, strict=True)]
+            said.append(decided(torch.cat(each), self.knob).tolist())
+            return said[-1]
 
-        batch, ends = build([(row, n)], self.pool, None, self.device, self.config.num_thoughts > 0)
-        hidden = plain(self.decoder, batch, steer) if self._fused is None else self._fused(batch, steer)
-        self._score([(job, n)], ends, hidden)
-        row.program, row.whole = program_of(counts), False
-        self._routed[job] = prompt
-        return hidden[ends[0]]
+        blocks = self._fused or Plain(self.decoder)
+        hidden, ends = together(self.decoder, blocks, rows, choose, self.pool, self.device, self.config.num_thoughts > 0)
+        self._score(steps, ends, hidden)
+        for (job, _), prompt, counts in zip(steps, prompts, zip(*said, strict=True), strict=True):
+            job.row.program, job.row.whole = program_of(counts), False
+            self._routed[job] = prompt
+        return hidden[ends]

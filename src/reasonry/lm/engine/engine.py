@@ -25,7 +25,7 @@ from reasonry.lm.engine.forward import Fused, Plain, fits, plain
 from reasonry.lm.engine.lanes import Lanes
 from reasonry.lm.engine.pool import Pool
 from reasonry.lm.engine.prefix import PrefixCache
-from reasonry.lm.engine.programs import ordered, together
+from reasonry.lm.engine.programs import known, ordered, together
 from reasonry.lm.engine.row import Job
 from reasonry.lm.engine.sampler import Settings, draw
 from reasonry.lm.engine.scheduler import Scheduler
@@ -172,7 +172,8 @@ class Engine:
         for program, members in ((None, [i for some in programs.values() for i in some]),) if mixed else programs.items():
             rows = [(steps[i][0].row, steps[i][1]) for i in members]
             if mixed:
-                hidden, ends = together(self.decoder, self._fused or Plain(self.decoder), rows, self.pool, self.device, thinks)
+                choose = known([row.program for row, _ in rows])
+                hidden, ends = together(self.decoder, self._fused or Plain(self.decoder), rows, choose, self.pool, self.device, thinks)
             else:
                 batch, ends = build(rows, self.pool, self._lanes, self.device, thinks)
                 hidden = plain(self.decoder, batch, program) if self._fused is None else self._fused(batch, program)

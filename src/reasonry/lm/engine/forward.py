@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reasonry.lm.decoder import Block, Decoder, Program, Steer, order
+from reasonry.lm.decoder import Block, Decoder, Program
 from reasonry.lm.engine.batch import Batch
 from reasonry.nn.attention import Site
 from reasonry.nn.norm import RMSNorm
@@ -59,7 +59,7 @@ class Plain:
         return self.decoder.layers[site.layer](site, x[None], turn, batch, None, batch.thoughts)[0]
 
 
-def plain(decoder: Decoder, batch: Batch, program: Program | Steer | None) -> Tensor:
+def plain(decoder: Decoder, batch: Batch, program: Program | None) -> Tensor:
     """Hidden states [N, D] after the final norm, by `Decoder.forward` itself."""
     return decoder(batch.ids, batch.positions, batch, program=program, thoughts=batch.thoughts).last[0]
 
@@ -99,11 +99,11 @@ class Fused:
             self._layers = [self._layer(block) for block in decoder.layers if isinstance(block, Block)]
             self._eps = torch.tensor(self._config.norm_eps)
 
-    def __call__(self, batch: Batch, program: Program | Steer | None) -> Tensor:
+    def __call__(self, batch: Batch, program: Program | None) -> Tensor:
         """Hidden states [N, D] after the final norm."""
         x, turn = self.begin(batch)
         passes = [0] * self._config.num_layers
-        for i in order(program, self._config.num_layers, lambda: x):  # noqa: B023 (x as it is now is what is wanted)
+        for i in range(self._config.num_layers) if program is None else program:
             x = self.block(Site(i, passes[i]), x, turn, batch)
             passes[i] += 1
         return self._decoder.norm(x)

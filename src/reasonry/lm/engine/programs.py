@@ -10,6 +10,7 @@ Letters: N tokens of the step, D width.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
 
 import torch
@@ -22,6 +23,8 @@ from reasonry.lm.engine.pool import Pool
 from reasonry.lm.engine.row import Row
 from reasonry.nn.attention import Site
 
+Choose = Callable[[int, Tensor], Seq[int]]
+"""(block, x [N, D] entering it, row after row) -> how often it runs for each row."""
 Part = tuple[Batch, Turn, Tensor, Tensor]
 """Some rows' step, its rotation, and where its real tokens are: in it, and in the whole step."""
 
@@ -33,22 +36,22 @@ def ordered(programs: Seq[Program | None]) -> bool:
 
 @torch.no_grad()
 def together(
-    decoder: Decoder, blocks: Blocks, rows: Seq[tuple[Row, int]], pool: Pool, device: torch.device, thinks: bool
+    decoder: Decoder, blocks: Blocks, rows: Seq[tuple[Row, int]], choose: Choose, pool: Pool, device: torch.device, thinks: bool
 ) -> tuple[Tensor, list[int]]:
     """Hidden states [N, D] after the final norm of the next n tokens of each (row, n), row after row; and where each row's end."""
     ends, total = [], 0
     for _, n in rows:
         total += n
         ends.append(total - 1)
-    counts = [_counts(row.program, decoder.config.num_layers) for row, _ in rows]
     parts: dict[tuple[int, ...], Part] = {}
     every = tuple(range(len(rows)))
     x = torch.empty(total, decoder.config.hidden_size, dtype=decoder.embed_tokens.weight.dtype, device=device)
     batch, _, inside, where = parts[every] = _part(blocks, rows, every, ends, pool, device, thinks)
     x[where] = blocks.begin(batch)[0][inside]
     for layer in range(decoder.config.num_layers):
-        for done in range(max(c[layer] for c in counts)):
-            some = tuple(i for i in every if counts[i][layer] > done)
+        counts = choose(layer, x)
+        for done in range(max(counts)):
+            some = tuple(i for i in every if counts[i] > done)
             if some not in parts:
                 parts[some] = _part(blocks, rows, some, ends, pool, device, thinks)
             batch, turn, inside, where = parts[some]
@@ -58,8 +61,9 @@ def together(
     return decoder.norm(x), ends
 
 
-def _counts(program: Program | None, layers: int) -> list[int]:
-    return [1 if program is None else program.count(layer) for layer in range(layers)]
+def known(programs: Seq[Program | None]) -> Choose:
+    """Of rows whose programs are known."""
+    return lambda layer, x: [1 if p is None else p.count(layer) for p in programs]
 
 
 def _part(
