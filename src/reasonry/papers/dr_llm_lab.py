@@ -18,7 +18,7 @@ from reasonry.accel.drllm.execute import Choose, execute, fixed
 from reasonry.accel.drllm.learn import Features, Teaching, learn, optimizer_of
 from reasonry.accel.drllm.routers import Routers, Windows, decided
 from reasonry.lm.decoder import Decoder, DecoderConfig, Program
-from reasonry.lm.program import Counts, counts_of, program_of, whole
+from reasonry.lm.program import Counts, counts_of, whole
 from reasonry.nn.attention import causal
 from reasonry.papers.dr_llm_findings import Plan
 from reasonry.papers.dr_llm_task import PAD, VOCABULARY, Item, lesson
@@ -177,8 +177,3 @@ def moved(counts: Tensor, rng: random.Random) -> Tensor:
 def labels(found: Sequence[Found]) -> list[tuple[int, Counts]]:
     """(item's number, how often each block runs) of the items that have a right program."""
     return [(i, counts_of(f.program, L)) for i, f in enumerate(found) if f.program is not None]
-
-
-def text_of(counts: Counts) -> str:
-    """A program in words, for the page."""
-    return " ".join(str(layer) for layer in program_of(counts))
