@@ -66,6 +66,8 @@ def of_paths(seed: int, P: int, problems: Sequence[Problem], made: Sequence[Traj
 def none_right(seed: int, P: int, problems: Sequence[Problem], made: Sequence[Trajectory]) -> list[Cell]:
     """Where no path is right: the summary, a guess among what no path tried, and how often the summary repeats the lure."""
     left = [(p, t) for p, t in zip(problems, made, strict=True) if p.answer not in t.meta["answers"]]
+    if not left:
+        return []
     some = [p for p, _ in left]
     guess = [1 / max(len(CANDIDATES) - 1 - len({text[i] for text in texts(t) for i in range(1, len(text) - 3, TRY)}), 1) for _, t in left]
     lured = [float(t.answer in t.meta["answers"]) for _, t in left]

@@ -139,7 +139,7 @@ def _read(plan: Plan, cells: Sequence[Cell]) -> Markup:
         for P in plan.widths
     ]
     name = arm("none right", plan.trained)
-    figures = [_said(level_of(values(cells, name, m))) for m in (RIGHT, "guess", "says what paths say")]
+    figures = [_said(level(values(cells, name, m))) for m in (RIGHT, "guess", "says what paths say")]
     closed = [_said(level_of(values(cells, "closed form", m))) for m in ("votes won", "plug-in")]
     told = Markup("<p>Where none of {} paths is right, the summary is: {}; a guess among what none tried: {}; it repeats a path: {}.</p>")
     voted = Markup("<p>Votes of four paths on one problem won: {}; by the multinomial of its answers: {}.</p>")
