@@ -70,8 +70,8 @@ PAPER = Paper(
         "Flattened positions put paths the room of one apart, the paper's formula, in training and in sampling.",
         "One tag for all paths is an ablation of sampling alone; the model was trained with different ones.",
     ),
-    fails_when="A relay, where every step needs the one before it: width costs its tokens and buys nothing, and at equal total tokens hardly "
-    "a path gets to the end. Nor does the summary find what no path found. And where time does not matter, a chain taught from the same "
+    fails_when="A relay, where every step needs the one before it: width costs its tokens and buys nothing, and at equal total tokens "
+    "hardly a path gets to the end. Nor does the summary find what no path found. And where time does not matter, a chain taught from the same "
     "paths one after another stops at the first that found it: for the tokens it takes, it is right about as often as the paths.",
     claims=CLAIMS,
     run=run,
