@@ -56,7 +56,7 @@ from reasonry.papers.rsd_task import (
 from reasonry.papers.taught import characters, fresh
 from reasonry.train.sft import Example
 
-TINY = Plan(teaching=2, student=2, batch=256, problems=2, trials=1, steps=2, tokens=128, test=2, longest=12, rounds=2)
+TINY = Plan(teaching=10, student=40, batch=512, problems=2, trials=1, steps=2, tokens=128, test=2, longest=12, rounds=2)
 PLAN = Plan()
 OURS = rsd(PLAN.p_th[1])
 
@@ -178,9 +178,11 @@ def test_arms_are_trained_alike(tmp_path: Path) -> None:
     save_decoder(fresh(STUDENT, 0), tmp_path / "student", tokenizer=tokenizer)
     arms = _Arms(TINY, 0, tokenizer, tmp_path / "student", Models(*[tmp_path / "student"] * 4))
     before = fresh(STUDENT, 0)
-    one, two = (arms.trained(fresh(STUDENT, 0), arms.by_hand(), "x", times) for times in (1, 3))
+    one, two = (arms.trained(fresh(STUDENT, 0), arms.by_hand(), times) for times in (1, 3))
     moved = [sum(float((a - b).detach().abs().sum()) for a, b in zip(before.parameters(), d.parameters(), strict=True)) for d in (one, two)]
     assert 0 < moved[0] < moved[1]
     assert not any(p.requires_grad for p in one.parameters())
+    untouched = fresh(STUDENT, 0)
+    assert arms.trained(untouched, []) is untouched
     asyncio.run(arms.judged("x", one))
     assert {(s.kind, len(s.right)) for s in arms.solved} == {(IN, 2), (HARD, 2)}

@@ -92,6 +92,8 @@ async def test_a_spec_names_the_teacher_and_a_teacher_alone_is_the_answer_withou
             with pytest.raises(UserError, match=said):
                 build_choice(spec, lm, task, opened)
     await opened.close()
+    with pytest.raises(UserError, match="'/etc' is not there to be used; use one of pocket-1m"):
+        build_choice("reverse-speculative?teacher=/etc", lm, task, Opened({("lm", "pocket-1m"): lm}))
 
 
 def test_the_rule_is_a_value() -> None:

@@ -43,7 +43,7 @@ def reverse_speculative(lm: LM, o: Options, name: str) -> Solver:
         raise UserError(
             f"reverse-speculative: {lm.name} is an endpoint, which cannot be gone along with token by token; name a local model"
         )
-    writer = o.opened.once(("teacher", teacher), lambda: load_lm(teacher))
+    writer = o.opened.once(("lm", teacher), lambda: load_lm(teacher))
     if not isinstance(writer, LocalLM):
         raise UserError(
             "reverse-speculative: teacher is an endpoint, which cannot be gone along with token by token; name a checkpoint folder"

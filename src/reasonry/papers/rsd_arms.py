@@ -152,8 +152,8 @@ class _Arms:
             arms[PREFIXES] = self.chosen(made, Choice(trials=1, prefix=plan.prefix, whole=False))
             for arm, traces in arms.items():
                 await self.told(arm, traces, student)
-                await self.judged(arm, self.trained(load_decoder(self.start), traces.examples, arm))
-            await self.judged(LONGER, self.trained(load_decoder(self.start), arms[ours].examples, LONGER, plan.rounds))
+                await self.judged(arm, self.trained(load_decoder(self.start), traces.examples))
+            await self.judged(LONGER, self.trained(load_decoder(self.start), arms[ours].examples, plan.rounds))
             lost = await lm(load_decoder(self.others.lost), "lost")
             await self.told(LOST, await self.traces(approved(pair(lost, student), self.rule), student), student)
             await self.repeated(arms[ours], teacher)
@@ -161,13 +161,13 @@ class _Arms:
 
     async def repeated(self, first: Traces, teacher: LocalLM) -> None:
         """RSD with the student that the round before has trained as approver, from the second round on."""
-        decoder = self.trained(load_decoder(self.start), first.examples, again(1))
+        decoder = self.trained(load_decoder(self.start), first.examples)
         for r in range(2, self.plan.rounds + 1):
             async with LocalLM(decoder, self.tokenizer, again(r), max_rows=128) as student:
                 traces = await self.traces(approved(pair(teacher, student), self.rule), student, r)
             async with LocalLM(load_decoder(self.start), self.tokenizer, "student", max_rows=128) as first_student:
                 await self.told(again(r), traces, first_student)
-            decoder = self.trained(decoder, traces.examples, again(r))
+            decoder = self.trained(decoder, traces.examples)
             await self.judged(again(r), decoder)
 
     async def traces(self, make: Maker, student: LocalLM, r: int = 1) -> Traces:
@@ -211,8 +211,10 @@ class _Arms:
             figures["beginnings"] = float(sum(r.kind == "prefix" for r in rows))
         self.rows += [Row(self.seed, arm, metric, value) for metric, value in figures.items()]
 
-    def trained(self, decoder: Decoder, examples: Sequence[Example], arm: str, times: int = 1) -> Decoder:
-        """The student after so many steps on the examples, in an order that is every arm's own."""
+    def trained(self, decoder: Decoder, examples: Sequence[Example], times: int = 1) -> Decoder:
+        """The student after so many steps on the examples, in the order of the seed; as it was where there are none."""
+        if not examples:
+            return decoder
         plan, steps = self.plan, self.plan.steps * times
         decoder.requires_grad_(True)
         lengths = [len(e.ids) for e in examples]
