@@ -71,8 +71,8 @@ PAPER = Paper(
         "One tag for all paths is an ablation of sampling alone; the model was trained with different ones.",
     ),
     fails_when="A relay, where every step needs the one before it: width costs its tokens and buys nothing, and at equal total tokens "
-    "hardly a path gets to the end. Nor does the summary find what no path found. And where time does not matter, a chain taught from the same "
-    "paths one after another stops at the first that found it: for the tokens it takes, it is right about as often as the paths.",
+    "hardly a path gets to the end. Nor does the summary find what no path found. And where time does not matter, a chain taught from the "
+    "same paths one after another stops at the first that found it: for the tokens it takes, it is right about as often as the paths.",
     claims=CLAIMS,
     run=run,
 )
