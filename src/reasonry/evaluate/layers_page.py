@@ -73,7 +73,7 @@ def heat_map(use: LayerUse, shares: Sequence[Sequence[float]], color: int, label
     figure, ax = axes(height=90 + 40 * len(names))
     for row, values in enumerate(shares):
         for block, share in enumerate(values):
-            ax.add_patch(Rectangle((block, row), 0.96, 0.92, facecolor=series(color), alpha=0.06 + 0.8 * share, linewidth=0))
+            ax.add_patch(Rectangle((block, row), 0.96, 0.92, facecolor=series(color), alpha=0.06 + 0.6 * share, linewidth=0))
             if use.layers <= 40:
                 ax.text(block + 0.48, row + 0.46, f"{100 * share:.0f}", ha="center", va="center", color=INK, fontsize=8)
     ax.set_xlim(0, use.layers)
