@@ -47,6 +47,18 @@ def hidden(decoder: Decoder, ids: Tensor, program: tuple[int, ...] | None = None
     return decoder(ids, positions, causal(), program=program).last
 
 
+def nets(routers: Routers) -> list[tuple[nn.Linear, nn.Linear]]:
+    """The two matrices of every router."""
+    found: list[tuple[nn.Linear, nn.Linear]] = []
+    for block in routers.blocks:
+        assert isinstance(block, nn.Sequential)
+        first, second = block[0], block[2]
+        assert isinstance(first, nn.Linear)
+        assert isinstance(second, nn.Linear)
+        found.append((first, second))
+    return found
+
+
 IDS = torch.randint(0, 11, (3, 9), generator=torch.Generator().manual_seed(1))
 
 
@@ -119,8 +131,7 @@ def test_one_window_is_the_global_mean_and_order_within_a_window_is_of_no_accoun
 
 def test_fresh_routers_are_xaviers_with_zero_biases() -> None:
     routers = fresh_routers(toy(), hidden=32, windows=4)
-    for block in routers.blocks:
-        first, second = block[0], block[2]
+    for first, second in nets(routers):
         assert float(first.weight.detach().abs().max()) <= (6 / (16 + 32)) ** 0.5
         assert float(second.weight.detach().abs().max()) <= (6 / (32 + 3)) ** 0.5
         assert not first.bias.any()
@@ -222,9 +233,9 @@ def test_quality_counts_each_class_by_itself() -> None:
     decoder = toy()
     routers = fresh_routers(decoder, 8, 2)
     with torch.no_grad():
-        for block in routers.blocks:
-            block[2].weight.zero_()
-            block[2].bias.copy_(torch.tensor([0.0, 1.0, 0.0]))  # says "run" always
+        for _, second in nets(routers):
+            second.weight.zero_()
+            second.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))  # says "run" always
     f = features(decoder, prompts(), labels(), 2)
     q = quality(routers, f)
     there = frequencies(f.labels)

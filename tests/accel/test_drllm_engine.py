@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 import torch
+from torch import nn
 
 from reasonry.accel.drllm import Routers, fresh_routers, route
 from reasonry.accel.drllm.execute import execute, fixed
@@ -27,8 +28,8 @@ BIASED = DecoderConfig(**{**SHAPE.__dict__, "mlp_bias": True})
 GREEDY = Sampling(max_tokens=6, temperature=0.0, ignore_eos=True)
 
 
-def lm_of(shape: DecoderConfig = SHAPE, **more: int) -> LocalLM:
-    return LocalLM(fresh(shape, 3).eval(), characters(), "toy", **more)
+def lm_of(shape: DecoderConfig = SHAPE, kv_tokens: int = 65536) -> LocalLM:
+    return LocalLM(fresh(shape, 3).eval(), characters(), "toy", kv_tokens=kv_tokens)
 
 
 def opinionated(decoder: Decoder, windows: int = 3, seed: int = 1) -> Routers:
@@ -83,7 +84,10 @@ def test_running_every_block_is_the_base_model_bit_for_bit(shape: DecoderConfig,
             if how != "knob at 0.5":
                 with torch.no_grad():
                     for block in routers.blocks:
-                        block[2].bias.copy_(torch.tensor([0.0, 1e6, 0.0]))
+                        assert isinstance(block, nn.Sequential)
+                        last = block[2]
+                        assert isinstance(last, nn.Linear)
+                        last.bias.copy_(torch.tensor([0.0, 1e6, 0.0]))
             async with route(lm, routers, 0.5 if how == "knob at 0.5" else -0.5) as routed:
                 for prompt in PROMPTS:
                     a, b = await lm.complete(prompt, GREEDY), await routed.complete(prompt, GREEDY)

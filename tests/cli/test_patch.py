@@ -114,6 +114,15 @@ def test_mistakes_are_one_sentence(folder: Path, monkeypatch, tmp_path: Path, ca
     assert not (tmp_path / "run").exists()
 
 
+def test_rows_with_paths_are_refused(folder: Path, monkeypatch, tmp_path: Path, capsys) -> None:
+    """Such a row is several texts, which cells cannot be distilled on; a sentence says so."""
+    row = {"prompt": "what is 1+1?", "paths": ["1+1=2", "it is 2"], "summary": "2"}
+    (tmp_path / "paths.jsonl").write_text((json.dumps(row) + "\n") * 8)
+    asked = [*SMALL, "--model", str(folder / "tiny"), "--sft", str(tmp_path / "paths.jsonl"), "--out", str(tmp_path / "run")]
+    assert call(monkeypatch, *asked) == 2
+    assert "has a row with paths" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("ahn*.toml")), ids=lambda p: p.stem)
 def test_a_shipped_recipe_is_complete(path: Path) -> None:
     """But for model and data where they are the user's own."""

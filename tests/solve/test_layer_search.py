@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from reasonry.lm.decoder import Program
 from reasonry.lm.program import counts_of, program_of, whole
-from reasonry.solve.layer_search import Rules, Search, Shorter, chain, edited, edits, every, square_root, together, tree
+from reasonry.solve.layer_search import Found, Rules, Search, Shorter, chain, edited, edits, every, square_root, together, tree
 from reasonry.solve.tree import Node
 
 STRATEGIES = [tree, chain, edited]
 
 
-def played(search: Search, reward) -> tuple[object, list[Program]]:
+def played(search: Search, reward) -> tuple[Found, list[Program]]:
     """A search's find, and the programs it asked for."""
     asked = [next(search)]
     while True:

@@ -27,6 +27,7 @@ from reasonry.lm.decoder import Decoder
 from reasonry.lm.load import load_lm
 from reasonry.lm.local import LocalLM
 from reasonry.tasks.loaders import json_lines
+from reasonry.train.multipath import Traces
 from reasonry.train.settings import Supervised
 
 STEPS, CHECKPOINT, ADAPTER = "steps", "checkpoint.pt", "adapter"
@@ -67,7 +68,10 @@ def texts(s: PatchSettings, lm: LocalLM) -> Iterator[Ids]:
     if rows and all(isinstance(row, Mapping) and isinstance(row.get("text"), str) for row in rows):
         yield from (lm.tokenizer.encode(row["text"], special=True) for row in rows)
     else:
-        yield from (e.ids for e in examples_of(Supervised(model=s.model, data=s.data, examples=s.examples, seed=s.seed), lm))
+        for example in examples_of(Supervised(model=s.model, data=s.data, examples=s.examples, seed=s.seed), lm):
+            if isinstance(example, Traces):
+                raise UserError(f"data: {s.data} has a row with paths, which is no plain text to distil on; leave such rows out")
+            yield example.ids
 
 
 def cut(found: Sequence[Ids], s: PatchSettings, device: torch.device) -> tuple[Sequences, list[Sequences]]:
