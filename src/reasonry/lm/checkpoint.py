@@ -83,7 +83,8 @@ def save_decoder(
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = 5_000_000_000,
 ) -> None:
-    """Writes a folder that this package, transformers and vLLM load. Of a model with thought embeddings transformers loads all but those.
+    """Writes a folder that this package, transformers and vLLM load. Of a model with thought embeddings transformers loads all but those;
+    vLLM was not tried with one.
 
     `like` is the folder the decoder came from: its config is kept where it still holds, its other files are carried over, and `tokenizer`
     need not be given. `dtype` is what to store (`None`: the weights' own). Each file appears whole or not at all.

@@ -61,7 +61,7 @@ def report(plan: Plan, cells: Sequence[Cell], evidence: Evidence) -> str:
         ),
         Section(
             "What the summary reads", _read(plan, cells),
-            "Rules over the same paths: the majority, the majority of those whose own check says `found`, and whether any is right at all, "
+            "Rules over the same paths: the majority, the majority of those whose own check says “found”, and whether any is right at all, "
             "which no way of reading can exceed but by guessing.",
         ),
         Section(
@@ -201,4 +201,4 @@ def _said(e: Estimate | None) -> str:
     if e is None:
         return "–"
     mean, low, high = (f"{x:.2f}" for x in (e.mean, e.low, e.high))
-    return mean if low == high else f"{mean} ({low} to {high})"
+    return mean if low == high else f"{mean} ({low}–{high})"
