@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import torch
+from calling import call
 from safetensors.torch import load_file
 from tiny_run import prepare
 
-from reasonry import cli
 from reasonry.accel import SHIPPED
 from reasonry.accel.ahn.settings import PatchSettings
 from reasonry.cli import patch
@@ -23,13 +22,6 @@ SMALL = [
     "train", "--recipe", "ahn-pocket", "--steps", "6", "--validation", "2", "--set", "tokens=32", "--set", "rows=2", "--set",
     "totals=[12,16]", "--set", "sinks=[0,2]", "--set", "save_every=2", "--set", "full=[1]",
 ]  # fmt: skip
-
-
-def call(monkeypatch, *arguments: str) -> int | str | None:
-    monkeypatch.setattr(sys, "argv", ["reasonry", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,19 @@
 """`reasonry train` makes a network that `solve` and `compare` take; a killed run goes on; mistakes are one sentence."""
 
 import json
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import torch
+from calling import call
 
-from reasonry import cli
 from reasonry.worlds import trm_train
 
 SMALL = [
     "train", "--recipe", "trm-sudoku6", "--steps", "6", "--validation", "3", "--evaluate", "4", "--set", "width=16", "--set", "puzzles=6",
     "--set", "save_every=2", "--set", "log_every=2", "--set", "clues=24", "--set", "N_sup=3",
 ]  # fmt: skip
-
-
-def call(monkeypatch, *arguments: str) -> int | str | None:
-    monkeypatch.setattr(sys, "argv", ["reasonry", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code
 
 
 @pytest.fixture(scope="module")

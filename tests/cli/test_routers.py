@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import torch
+from calling import call
 from tiny_run import prepare
 
-from reasonry import cli
 from reasonry.accel import SHIPPED
 from reasonry.accel.drllm.settings import RouterSettings
 from reasonry.cli import routers
@@ -22,13 +21,6 @@ SMALL = [
     "train", "--recipe", "drllm-pocket", "--set", "examples=8", "--set", "simulations=4", "--validation", "3", "--set", "epochs=2",
     "--set", "save_every=2", "--set", "rows=2", "--set", "max_tokens=16", "--set", "knobs=[0.5]", "--set", "task=arithmetic?steps=1",
 ]  # fmt: skip
-
-
-def call(monkeypatch, *arguments: str) -> int | str | None:
-    monkeypatch.setattr(sys, "argv", ["reasonry", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code
 
 
 @pytest.fixture(scope="module")
